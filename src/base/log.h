@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon's log: a line each on standard error, with the priority prefix of sd-daemon(3) when
+ * standard error is the journal. Callers put nothing unescaped from strangers into a line.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_NOTICE,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+	LOG_LEVELS,
+};
+
+/* The name of a level, as options spell it. */
+const char *log_level_name(enum log_level level);
+
+/* Finds a level by its name; -EINVAL if there is none of that name. */
+int log_level_parse(const char *text, enum log_level *ret);
+
+/* Lines above this level are not written. */
+void log_set_level(enum log_level level);
+
+/* Decides between the journal's form and the terminal's; call once, first. `program` is kept. */
+void log_open(const char *program);
+
+void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_notice(...)  log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)
+#define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+#endif
