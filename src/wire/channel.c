@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/channel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* Room for the control data of a packet, aligned as cmsg(3) wants it. */
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int) * WIRE_DESCRIPTORS_MAX)];
+};
+
+static void put_descriptors(struct msghdr *message, union control *control, const int *fds,
+			    size_t n)
+{
+	message->msg_control = control->bytes;
+	message->msg_controllen = CMSG_SPACE(sizeof(int) * n);
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(message);
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int) * n);
+	memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * n);
+}
+
+int channel_send(int socket, const void *bytes, size_t size, const int *fds, size_t n_fds)
+{
+	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = size};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	union control control;
+	ssize_t n;
+
+	if (n_fds > WIRE_DESCRIPTORS_MAX)
+		return -EINVAL;
+	if (n_fds > 0) {
+		memset(&control, 0, CMSG_SPACE(sizeof(int) * n_fds));
+		put_descriptors(&message, &control, fds, n_fds);
+	}
+	do
+		n = sendmsg(socket, &message, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static ssize_t receive(int socket, struct msghdr *message)
+{
+	ssize_t n;
+
+	do
+		n = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n;
+}
+
+ssize_t channel_receive_plain(int socket, void *bytes, size_t room)
+{
+	struct iovec iov = {.iov_base = bytes, .iov_len = room};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n = receive(socket, &message);
+
+	if (n < 0)
+		return n;
+	if (message.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	if (message.msg_flags & MSG_CTRUNC)
+		return -EPROTO;
+	return n;
+}
+
+static size_t take_descriptors(struct msghdr *message, int *fds)
+{
+	size_t n = 0;
+
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(message); cmsg;
+	     cmsg = CMSG_NXTHDR(message, cmsg)) {
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t size = cmsg->cmsg_len - CMSG_LEN(0);
+		memcpy(fds + n, CMSG_DATA(cmsg), size);
+		n += size / sizeof(int);
+	}
+	return n;
+}
+
+ssize_t channel_receive(int socket, void *bytes, size_t room, int fds[static WIRE_DESCRIPTORS_MAX],
+			size_t *ret_n_fds, int *ret_truncated)
+{
+	struct iovec iov = {.iov_base = bytes, .iov_len = room};
+	union control control;
+	struct msghdr message = {.msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = receive(socket, &message);
+
+	*ret_n_fds = 0;
+	*ret_truncated = 0;
+	if (n < 0)
+		return n;
+	*ret_n_fds = take_descriptors(&message, fds);
+	*ret_truncated = (message.msg_flags & MSG_CTRUNC) != 0;
+	return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* One packet in or out of a SOCK_SEQPACKET socket, with its descriptors. Owns no socket. */
+#ifndef WIRE_CHANNEL_H
+#define WIRE_CHANNEL_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "wire/protocol.h"
+
+/*
+ * Sends one packet. Nothing is ever sent in part, and no SIGPIPE is raised. The descriptors stay the
+ * caller's. Returns 0 or a negative errno; -EAGAIN only from a socket that does not block.
+ */
+int channel_send(int socket, const void *bytes, size_t size, const int *fds, size_t n_fds);
+
+/*
+ * Receives one packet from a client, whose descriptors nobody asked for: without room for control
+ * data the kernel discards them itself, so that none is ever held here.
+ *
+ * Returns the size; 0 at the end of the connection, or for an empty packet, which is as good as one;
+ * -EMSGSIZE for a packet that is too long; -EPROTO for one with descriptors; or another errno.
+ */
+ssize_t channel_receive_plain(int socket, void *bytes, size_t room);
+
+/*
+ * Receives one packet from the daemon with up to WIRE_DESCRIPTORS_MAX descriptors, closed on exec,
+ * which become the caller's.
+ *
+ * Returns the size; 0 at the end; -EMSGSIZE; or another errno. *ret_truncated: some of the packet's
+ * descriptors did not arrive, because this process's table was full.
+ */
+ssize_t channel_receive(int socket, void *bytes, size_t room, int fds[static WIRE_DESCRIPTORS_MAX],
+			size_t *ret_n_fds, int *ret_truncated);
+
+#endif

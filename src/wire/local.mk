@@ -1,0 +1,6 @@
+# src/wire: the protocol
+noinst_LTLIBRARIES += libwire.la
+libwire_la_SOURCES = \
+	src/wire/protocol.h \
+	src/wire/channel.c src/wire/channel.h \
+	src/wire/packet.c src/wire/packet.h

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/packet.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* Each returns what is wrong with the body, or NULL. */
+typedef const char *check_fn(const void *body);
+
+static const char *check_string(const char *field, size_t size)
+{
+	return text_is_padded(field, size) ? NULL
+					   : "a string is not terminated and padded with zeroes";
+}
+
+static const char *check_flags(uint32_t flags, uint32_t known, uint32_t reserved)
+{
+	if (flags & ~known)
+		return "an unknown flag is set";
+	return reserved ? "a reserved field is not zero" : NULL;
+}
+
+static const char *check_id_or_name(uint64_t id, const char name[static WIRE_NAME_SIZE])
+{
+	if (id && name[0])
+		return "both an id and a name are given";
+	return check_string(name, WIRE_NAME_SIZE);
+}
+
+static const char *check_hello(const void *body)
+{
+	const struct wire_hello *hello = body;
+
+	return check_flags(hello->features, 0, hello->reserved);
+}
+
+static const char *check_create(const void *body)
+{
+	const struct wire_create *create = body;
+	const char *why = check_flags(create->flags, WIRE_CREATE_FLAGS, create->reserved);
+
+	if (why)
+		return why;
+	if (create->lifetime >= WIRE_LIFETIMES)
+		return "an unknown lifetime is asked for";
+	if (create->mode & ~0777u)
+		return "a mode has more than permission bits";
+	return check_string(create->name, WIRE_NAME_SIZE);
+}
+
+static const char *check_attach(const void *body)
+{
+	const struct wire_attach *attach = body;
+	const char *why = check_flags(attach->flags, WIRE_ATTACH_FLAGS, attach->reserved);
+
+	return why ? why : check_id_or_name(attach->id, attach->name);
+}
+
+static const char *check_detach(const void *body)
+{
+	const struct wire_detach *detach = body;
+
+	return check_flags(detach->flags, WIRE_READ_ONLY, detach->reserved);
+}
+
+static const char *check_unlink(const void *body)
+{
+	const struct wire_unlink *request = body;
+
+	return check_id_or_name(request->id, request->name);
+}
+
+static const char *check_show(const void *body)
+{
+	const struct wire_show *show = body;
+
+	return check_string(show->name, WIRE_NAME_SIZE);
+}
+
+static const struct operation {
+	const char *name;
+	size_t size; /* of the request's body */
+	bool batch;
+	check_fn *check; /* NULL: every body of that size is well formed */
+} operations[WIRE_OPS] = {
+	[WIRE_HELLO] = {"hello", sizeof(struct wire_hello), false, check_hello},
+	[WIRE_CREATE] = {"create", sizeof(struct wire_create), true, check_create},
+	[WIRE_ATTACH] = {"attach", sizeof(struct wire_attach), true, check_attach},
+	[WIRE_DETACH] = {"detach", sizeof(struct wire_detach), true, check_detach},
+	[WIRE_UNLINK] = {"unlink", sizeof(struct wire_unlink), true, check_unlink},
+	[WIRE_STATUS] = {"status", 0, false, NULL},
+	[WIRE_LIST] = {"list", sizeof(struct wire_page), false, NULL},
+	[WIRE_SHOW] = {"show", sizeof(struct wire_show), false, check_show},
+	[WIRE_CLIENTS] = {"clients", sizeof(struct wire_page), false, NULL},
+};
+
+static const struct operation *find_operation(unsigned op)
+{
+	return op < WIRE_OPS && operations[op].name ? &operations[op] : NULL;
+}
+
+const char *packet_op_name(unsigned op)
+{
+	const struct operation *operation = find_operation(op);
+
+	return operation ? operation->name : "unknown";
+}
+
+/* Cuts one message off at *offset. Returns what is wrong, or NULL. */
+static const char *cut(const void *packet, size_t size, size_t *offset, struct packet_message *ret)
+{
+	const char *p = (const char *)packet + *offset;
+	size_t left = size - *offset;
+	struct wire_header header;
+
+	if (left < sizeof(header))
+		return "a message is shorter than its header";
+	memcpy(&header, p, sizeof(header));
+	if (header.size < sizeof(header) || header.size > left)
+		return "a message's size does not fit its packet";
+	if (header.size % 8 != 0)
+		return "a message's size is not a multiple of 8";
+	*ret = (struct packet_message){header, p + sizeof(header), header.size - sizeof(header)};
+	*offset += header.size;
+	return NULL;
+}
+
+static const char *check_request(const struct packet_message *message)
+{
+	const struct operation *operation = find_operation(message->header.op);
+
+	if (!operation)
+		return "an unknown operation is asked for";
+	if (message->body_size != operation->size)
+		return "a request does not have its operation's size";
+	if (message->header.code || message->header.descriptors)
+		return "a reserved field is not zero";
+	return operation->check ? operation->check(message->body) : NULL;
+}
+
+static int malformed(const char *why, const char **ret_why)
+{
+	*ret_why = why;
+	return -EBADMSG;
+}
+
+int packet_check_requests(const void *packet, size_t size,
+			  struct packet_message ret[static WIRE_BATCH_MAX], const char **ret_why)
+{
+	size_t offset = 0;
+	unsigned n = 0;
+	bool batch = true;
+
+	while (offset < size || n == 0) {
+		if (n == WIRE_BATCH_MAX)
+			return malformed("a packet holds more than 64 requests", ret_why);
+		const char *why = cut(packet, size, &offset, &ret[n]);
+		if (!why)
+			why = check_request(&ret[n]);
+		if (why)
+			return malformed(why, ret_why);
+		batch = batch && operations[ret[n].header.op].batch;
+		n++;
+	}
+	if (n > 1 && !batch)
+		return malformed("an operation that stands alone is in a packet with others",
+				 ret_why);
+	return (int)n;
+}
+
+int packet_next_reply(const void *packet, size_t size, size_t *offset, struct packet_message *ret)
+{
+	if (*offset == size)
+		return 0;
+	return cut(packet, size, offset, ret) ? -EBADMSG : 1;
+}
+
+void packet_writer_init(struct packet_writer *writer, void *bytes, size_t room)
+{
+	*writer = (struct packet_writer){.bytes = bytes, .room = room};
+}
+
+void packet_begin(struct packet_writer *writer, unsigned op, uint32_t number)
+{
+	writer->message = writer->size;
+	struct wire_header *header = packet_append(writer, sizeof(*header));
+	header->op = (uint16_t)op;
+	header->number = number;
+}
+
+void *packet_append(struct packet_writer *writer, size_t size)
+{
+	if (size > writer->room - writer->size)
+		return NULL;
+	void *p = writer->bytes + writer->size;
+	memset(p, 0, size);
+	writer->size += size;
+	return p;
+}
+
+void packet_end(struct packet_writer *writer, unsigned code, unsigned descriptors)
+{
+	struct wire_header *header = (void *)(writer->bytes + writer->message);
+
+	header->size = (uint32_t)(writer->size - writer->message);
+	header->code = code;
+	header->descriptors = (uint16_t)descriptors;
+}
+
+void packet_rewind(struct packet_writer *writer)
+{
+	writer->size = writer->message + sizeof(struct wire_header);
+}
+
+void packet_put_error(struct packet_writer *writer, unsigned op, uint32_t number, unsigned code,
+		      const char *text)
+{
+	packet_begin(writer, op, number);
+	struct wire_error *error = packet_append(writer, sizeof(*error));
+	text_copy(error->text, sizeof(error->text), text);
+	packet_end(writer, code, 0);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The whole protocol. shmd-protocol(7) says the same to people who write a client of their own.
+ *
+ * A SOCK_SEQPACKET connection carries packets of at most WIRE_PACKET_MAX bytes. A packet holds one
+ * or more messages, each a header and a body of exactly the size that its operation has; a reply may
+ * have entries behind its body. Fields are native-endian and naturally aligned, strings are
+ * terminated and padded with zeroes, reserved fields are zero. The client speaks first, with HELLO.
+ * Each packet of requests is answered by one packet with the replies in the same order and all their
+ * descriptors; a packet of several requests may hold only operations marked "batch".
+ *
+ * What breaks these rules ends the connection. What the daemon refuses gets a reply with an error
+ * code and a sentence (struct wire_error), and the connection lives.
+ */
+#ifndef WIRE_PROTOCOL_H
+#define WIRE_PROTOCOL_H
+
+#include <stdint.h>
+
+#define WIRE_VERSION         1u
+#define WIRE_VERSION_OLDEST  1u /* the oldest one that this daemon serves */
+#define WIRE_PACKET_MAX      65536u
+#define WIRE_BATCH_MAX       64u  /* requests in a packet */
+#define WIRE_DESCRIPTORS_MAX 128u /* descriptors in a packet, two a request */
+#define WIRE_NAME_MAX        200u
+#define WIRE_NAME_SIZE       208u
+#define WIRE_SEMAPHORE_SIZE  48u
+#define WIRE_TEXT_SIZE       256u
+#define WIRE_COMMAND_SIZE    32u
+#define WIRE_LABEL_SIZE      32u
+
+enum wire_op {
+	WIRE_HELLO = 1, /* -> wire_hello, <- wire_welcome */
+	WIRE_CREATE,    /* batch. -> wire_create, <- wire_segment and descriptors */
+	WIRE_ATTACH,    /* batch. -> wire_attach, <- wire_segment and descriptors */
+	WIRE_DETACH,    /* batch. -> wire_detach, <- nothing */
+	WIRE_UNLINK,    /* batch. -> wire_unlink, <- nothing */
+	WIRE_STATUS,    /* -> nothing, <- wire_status, wire_counter..., wire_limit... */
+	WIRE_LIST,      /* -> wire_page, <- wire_entries, wire_entry... */
+	WIRE_SHOW,      /* -> wire_show, <- wire_shown, wire_attachment... */
+	WIRE_CLIENTS,   /* -> wire_page, <- wire_entries, wire_client... */
+	WIRE_OPS,
+};
+
+enum wire_code {
+	WIRE_OK = 0,
+	WIRE_INVALID,        /* a name, size or option outside its rule */
+	WIRE_TOO_LONG,       /* a name longer than WIRE_NAME_MAX */
+	WIRE_EXISTS,         /* the name is taken */
+	WIRE_NOT_FOUND,      /* nothing of that name or id that the caller may know of */
+	WIRE_DENIED,         /* owner, group and mode forbid it */
+	WIRE_LIMIT,          /* a limit of the configuration is reached */
+	WIRE_NO_MEMORY,      /* memory, or huge pages */
+	WIRE_NO_SPACE,       /* no room in /dev/shm */
+	WIRE_NO_DESCRIPTORS, /* the daemon has none left */
+	WIRE_UNSUPPORTED,    /* this kernel or build cannot do it */
+	WIRE_VERSION_REFUSED,
+	WIRE_INTERNAL, /* a system call failed unexpectedly; the text names it */
+	WIRE_CODES,
+};
+
+/* Begins every message. `size` counts header, body and entries and is a multiple of 8. A reply
+ * repeats op and number of its request. `descriptors`, of a reply: how many of the packet's
+ * descriptors are this message's, in order. `code` is zero in a request. */
+struct wire_header {
+	uint32_t size;
+	uint16_t op;
+	uint16_t descriptors;
+	uint32_t number;
+	uint32_t code;
+};
+
+/* The body of every reply with a code other than WIRE_OK. Number 0: about the connection, which the
+ * daemon then ends. */
+struct wire_error {
+	char text[WIRE_TEXT_SIZE];
+};
+
+struct wire_hello {
+	uint32_t version;
+	uint32_t features; /* none defined: zero */
+	uint32_t
+		word_bits; /* 64 or 32; a client whose sem_t is not the daemon's gets no semaphores */
+	uint32_t reserved;
+};
+
+struct wire_welcome {
+	uint32_t version; /* the client's, if the daemon serves it */
+	uint32_t features;
+	uint32_t word_bits;
+	uint32_t reserved;
+	uint64_t client; /* the connection's number */
+	char daemon[WIRE_LABEL_SIZE];
+};
+
+enum wire_lifetime {
+	WIRE_LIFETIME_CLIENTS,
+	WIRE_LIFETIME_OWNER,
+	WIRE_LIFETIME_PERSISTENT,
+	WIRE_LIFETIMES,
+};
+
+/* Flags of requests. */
+#define WIRE_OPEN_EXISTING  (1u << 0) /* create */
+#define WIRE_HUGE_PAGES     (1u << 1) /* create */
+#define WIRE_NO_SEMAPHORE   (1u << 2) /* create */
+#define WIRE_READERS_LOCK   (1u << 3) /* create */
+#define WIRE_READ_ONLY      (1u << 4) /* attach, detach */
+#define WIRE_WANT_SEMAPHORE (1u << 5) /* create, attach: send the semaphore's descriptor too */
+#define WIRE_CREATE_FLAGS                                                               \
+	(WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK | \
+	 WIRE_WANT_SEMAPHORE)
+#define WIRE_ATTACH_FLAGS (WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE)
+
+/* An empty name makes an anonymous segment. */
+struct wire_create {
+	uint64_t size;
+	uint32_t mode;
+	uint32_t lifetime;
+	uint32_t linger_ms;
+	uint32_t permits; /* zero with WIRE_NO_SEMAPHORE */
+	uint32_t flags;
+	uint32_t reserved;
+	char name[WIRE_NAME_SIZE];
+};
+
+/* By id where it is not zero, else by name. The other one is empty. */
+struct wire_attach {
+	uint64_t id;
+	uint32_t flags;
+	uint32_t reserved;
+	char name[WIRE_NAME_SIZE];
+};
+
+/* Lets go of one attachment of that access. */
+struct wire_detach {
+	uint64_t id;
+	uint32_t flags; /* WIRE_READ_ONLY or zero */
+	uint32_t reserved;
+};
+
+struct wire_unlink {
+	uint64_t id;
+	char name[WIRE_NAME_SIZE];
+};
+
+struct wire_page {
+	uint64_t after; /* zero, or `next` of the page before */
+};
+
+struct wire_show {
+	uint64_t after;
+	char name[WIRE_NAME_SIZE];
+};
+
+/* Facts about a segment, in replies. */
+#define WIRE_SEGMENT_NEW     (1u << 0) /* this request made it */
+#define WIRE_SEGMENT_READERS (1u << 1) /* WIRE_READERS_LOCK */
+#define WIRE_SEGMENT_SEALED  (1u << 2) /* nobody can write any more */
+#define WIRE_SEGMENT_DROPPED (1u << 3) /* its name is gone, its memory in use */
+#define WIRE_SEGMENT_LINGERS (1u << 4) /* ended, and kept for a while */
+#define WIRE_SEGMENT_HUGE    (1u << 5)
+
+/* The first descriptor is the segment's; the second, if there is one, the semaphore's. An empty name
+ * or semaphore: none. */
+struct wire_segment {
+	uint64_t id;
+	uint64_t size;
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t mode;
+	uint32_t lifetime;
+	uint32_t linger_ms;
+	uint32_t permits;
+	uint32_t flags;
+	uint32_t reserved;
+	char name[WIRE_NAME_SIZE];
+	char semaphore[WIRE_SEMAPHORE_SIZE];
+};
+
+struct wire_status {
+	char version[WIRE_LABEL_SIZE];
+	uint32_t pid;
+	uint32_t counters; /* how many wire_counter follow, and behind them wire_limit */
+	uint32_t limits;
+	uint32_t reserved;
+	uint64_t uptime_ms;
+	uint64_t clients;
+	uint64_t segments;
+	uint64_t bytes;
+	char degraded[WIRE_TEXT_SIZE];
+};
+
+struct wire_counter {
+	char name[WIRE_LABEL_SIZE];
+	uint64_t value;
+};
+
+struct wire_limit {
+	char name[WIRE_LABEL_SIZE];
+	uint64_t value;
+	uint64_t use;
+};
+
+/* Begins a page of entries. A page may be empty although others follow. */
+struct wire_entries {
+	uint64_t next; /* zero: this was the last page */
+	uint32_t entries;
+	uint32_t reserved;
+};
+
+struct wire_entry {
+	struct wire_segment segment;
+	uint64_t allocated;
+	uint64_t age_ms;
+	uint32_t clients;
+	uint32_t reserved;
+};
+
+struct wire_shown {
+	struct wire_entry entry;
+	int64_t permits_available; /* -1: no semaphore */
+	struct wire_entries page;
+};
+
+struct wire_attachment {
+	uint64_t client;
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t flags; /* WIRE_READ_ONLY or zero */
+	uint32_t reserved;
+	char command[WIRE_COMMAND_SIZE];
+};
+
+struct wire_client {
+	uint64_t id;
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t segments;
+	uint64_t bytes;
+	uint64_t connected_ms;
+	char command[WIRE_COMMAND_SIZE];
+};
+
+#endif
