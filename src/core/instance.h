@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * This run of the daemon, as it shows in /dev/shm: a name of its own, which its semaphores carry,
+ * and a locked file that says that it lives. What dead instances of the same user left is swept.
+ */
+#ifndef CORE_INSTANCE_H
+#define CORE_INSTANCE_H
+
+#define INSTANCE_NAME_SIZE 9
+
+struct instance {
+	char name[INSTANCE_NAME_SIZE]; /* eight hexadecimal digits, drawn at random */
+	int folder;                    /* open descriptor of /dev/shm */
+	int lock;
+};
+
+/* Takes a new name and its lock. `path` is where POSIX semaphores live. Returns 0 or -errno. */
+int instance_init(struct instance *instance, const char *path);
+
+/* Removes the lock file. The semaphores must be gone. */
+void instance_fini(struct instance *instance);
+
+/*
+ * Removes the semaphores and the lock file of every other instance of our user whose lock can be
+ * taken, that is, which is dead. Opens nothing that is not a plain file of our own. Returns how many
+ * semaphores went, or -errno.
+ */
+int instance_sweep(struct instance *instance);
+
+#endif

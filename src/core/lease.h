@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The question "does anybody else still have this file?", answered by the kernel and not by a count
+ * of ours: a write lease (fcntl(2), F_SETLEASE) is granted only while no other open file description
+ * of the file exists anywhere, be it open, mapped, inherited, in another namespace or in flight.
+ *
+ * Somebody who opens the file in that moment makes the kernel send us SIGIO: the process ignores it.
+ */
+#ifndef CORE_LEASE_H
+#define CORE_LEASE_H
+
+#include <stdbool.h>
+
+/* Whether `fd`, an ordinary read-write descriptor, is the file's only one. The descriptor that
+ * memfd_create(2) returned is no ordinary one: with it, or beside it, the answer is always no. */
+bool lease_is_sole_user(int fd);
+
+/* Tries on a file of our own that the kernel says yes when it should, and no. 0, or a negative errno:
+ * leases tell nothing here. */
+int lease_self_test(void);
+
+#endif

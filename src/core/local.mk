@@ -1,0 +1,19 @@
+# src/core: segments, semaphores, lifetimes, limits; no sockets, no loop, no clock
+noinst_LTLIBRARIES += libcore.la
+libcore_la_SOURCES = \
+	src/core/access.c src/core/access.h \
+	src/core/attachment.c src/core/attachment.h \
+	src/core/instance.c src/core/instance.h \
+	src/core/lease.c src/core/lease.h \
+	src/core/memory.c src/core/memory.h \
+	src/core/name.c src/core/name.h \
+	src/core/quota.c src/core/quota.h \
+	src/core/refusal.c src/core/refusal.h \
+	src/core/registry.c src/core/registry.h \
+	src/core/segment.c src/core/segment.h \
+	src/core/semaphore.c src/core/semaphore.h \
+	src/core/session.c src/core/session.h \
+	src/core/statistics.c src/core/statistics.h \
+	src/core/watch.c src/core/watch.h
+libcore_la_CFLAGS = $(AM_CFLAGS) $(ACL_CFLAGS)
+libcore_la_LIBADD = $(ACL_LIBS)

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The memory of a segment: a memfd, made so that no client can pull it away under another. */
+#ifndef CORE_MEMORY_H
+#define CORE_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/refusal.h"
+
+/*
+ * Makes zeroed memory of exactly `size` bytes, of mode 0600, not executable, and sealed against
+ * shrinking, growing and further seals. Huge pages are reserved, so that touching them cannot fail.
+ *
+ * Returns 0 and the descriptor of memfd_create(2), a refusal, or a negative errno.
+ */
+int memory_new(const char *label, uint64_t size, bool huge, int *ret_fd, struct refusal *why);
+
+/* Opens the same file once more, as a file description of its own, with its own access mode and its
+ * own file locks. Returns the descriptor or a negative errno. */
+int memory_reopen(int fd, bool read_only);
+
+/* Bytes of the pages that a file really has; 0 if that cannot be told. */
+uint64_t memory_allocated(int fd);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What each user, and all together, may make the daemon keep. A charge is taken before the thing
+ * exists, lies embedded in it, and is given back when it is gone.
+ */
+#ifndef CORE_QUOTA_H
+#define CORE_QUOTA_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/hash.h"
+#include "core/refusal.h"
+
+enum quota_resource {
+	QUOTA_CLIENTS,
+	QUOTA_SEGMENTS,
+	QUOTA_BYTES,
+	QUOTA_ATTACHMENTS,
+	QUOTA_RESOURCES,
+};
+
+struct quota_limits {
+	uint64_t total[QUOTA_RESOURCES];
+	uint64_t per_user[QUOTA_RESOURCES];
+};
+
+struct quota_user {
+	uid_t uid;
+	uint64_t used[QUOTA_RESOURCES];
+	unsigned charges; /* how many there are; without any, the user is forgotten */
+	UT_hash_handle hh;
+};
+
+struct quota {
+	struct quota_limits limits;
+	uint64_t used[QUOTA_RESOURCES];
+	struct quota_user *users;
+};
+
+struct charge {
+	struct quota *quota;
+	struct quota_user *user; /* NULL: nothing is charged */
+	enum quota_resource resource;
+	uint64_t amount;
+};
+
+/* The names of the options that set the limits, for messages and for `status`. */
+const char *quota_total_name(enum quota_resource resource);
+const char *quota_per_user_name(enum quota_resource resource);
+
+void quota_init(struct quota *quota, const struct quota_limits *limits);
+void quota_fini(struct quota *quota);
+
+/* Charges a user. Returns 0, REFUSAL_LIMIT with limit, value and use, or -ENOMEM. */
+int quota_charge(struct quota *quota, uid_t uid, enum quota_resource resource, uint64_t amount,
+		 struct charge *ret, struct refusal *why);
+
+/* Gives a charge back; nothing happens if nothing is charged. */
+void charge_release(struct charge *charge);
+
+/* What a user has charged now. */
+uint64_t quota_used_by(const struct quota *quota, uid_t uid, enum quota_resource resource);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/refusal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int refuse(struct refusal *refusal, enum refusal_code code, const char *format, ...)
+{
+	va_list ap;
+
+	refusal->code = code;
+	va_start(ap, format);
+	vsnprintf(refusal->text, sizeof(refusal->text), format, ap);
+	va_end(ap);
+	return (int)code;
+}
+
+static enum refusal_code code_of(int error)
+{
+	switch (error) {
+	case ENOMEM:
+		return REFUSAL_NO_MEMORY;
+	case ENOSPC:
+	case EDQUOT:
+		return REFUSAL_NO_SPACE;
+	case EMFILE:
+	case ENFILE:
+		return REFUSAL_NO_DESCRIPTORS;
+	default:
+		return REFUSAL_INTERNAL;
+	}
+}
+
+int refuse_errno(struct refusal *refusal, int r, const char *what)
+{
+	return refuse(refusal, code_of(-r), "the daemon could not %s: %s", what, strerror(-r));
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All segments, by id and by name, and the rules of their life: who may create and attach, what ends
+ * them, and that what has ended is charged until its memory is gone.
+ *
+ * Knows no socket, loop or clock: time comes in as nanoseconds of CLOCK_BOOTTIME. Its owner calls
+ * registry_run_timers() at registry_next_deadline(), registry_read_watch() when the watch's
+ * descriptor is readable, registry_settle_some() until it says that nothing is left, and closes what
+ * registry_take_unused() hands out, where closing may take its time.
+ */
+#ifndef CORE_REGISTRY_H
+#define CORE_REGISTRY_H
+
+#include "core/attachment.h"
+#include "core/segment.h"
+#include "core/session.h"
+#include "core/statistics.h"
+
+struct registry {
+	struct quota quota;
+	struct statistics statistics;
+	struct instance instance;
+	struct watch watch;
+	struct heap timers;
+	bool has_leases; /* false: only our own books say who uses a segment */
+	bool was_told;   /* that a watch could not be had, once */
+	char degraded[256];
+
+	uint64_t next_id;
+	struct segment *by_id;   /* all of them, oldest first */
+	struct segment *by_name; /* those that a name leads to */
+	struct segment *queue;   /* to be settled */
+	struct segment *unused;  /* to be closed */
+};
+
+/* What a client gets. The descriptors: `fd` is the receiver's, the semaphore's stays the segment's. */
+struct grant {
+	struct segment *segment;
+	int fd;
+	int semaphore_fd; /* -1: none, or no right to lock */
+	bool is_new;
+};
+
+/*
+ * `shm_folder` is where POSIX semaphores live; what dead instances left there is swept. `first_id`
+ * must be greater than any id that this machine has seen. Returns 0 or -errno.
+ */
+int registry_new(struct registry **ret, const struct quota_limits *limits, const char *shm_folder,
+		 uint64_t first_id);
+
+/* Ends all segments. No session may have anything attached. Returns NULL. */
+struct registry *registry_free(struct registry *registry);
+
+/* Creates a segment and attaches the session to it for writing. 0, a refusal, or -errno. */
+int registry_create(struct registry *registry, struct session *session, const struct creation *what,
+		    uint64_t now, struct grant *ret, struct refusal *why);
+
+/* Attaches by id, or where that is 0 by name. */
+int registry_attach(struct registry *registry, struct session *session, uint64_t id,
+		    const char *name, bool read_only, struct grant *ret, struct refusal *why);
+
+/* Takes one attachment of that access back. */
+int registry_detach(struct registry *registry, struct session *session, uint64_t id, bool read_only,
+		    uint64_t now, struct refusal *why);
+
+/* Drops a name, or by id the name of that segment. */
+int registry_unlink(struct registry *registry, const struct session *session, uint64_t id,
+		    const char *name, uint64_t now, struct refusal *why);
+
+/* Finds what somebody may see: 0, REFUSAL_NOT_FOUND, REFUSAL_DENIED, or a bad name's refusal. */
+int registry_find(const struct registry *registry, const struct credentials *who, uint64_t id,
+		  const char *name, struct segment **ret, struct refusal *why);
+
+/* The oldest segment with an id greater than that one, or NULL. */
+struct segment *registry_next(const struct registry *registry, uint64_t after_id);
+
+/* Takes all attachments of a session back; what follows from that comes with settle_some(). */
+void registry_leave(struct registry *registry, struct session *session);
+
+/* Decides about at most `most` segments whose users have changed. Returns whether more are left. */
+bool registry_settle_some(struct registry *registry, unsigned most, uint64_t now);
+
+/* The time of the next registry_run_timers(); 0: none is due. */
+uint64_t registry_next_deadline(const struct registry *registry);
+void registry_run_timers(struct registry *registry, uint64_t now);
+
+/* Reads the watch (registry->watch.fd). */
+void registry_read_watch(struct registry *registry, uint64_t now);
+
+/* Takes the descriptors of a segment that nobody uses any more; they are the caller's to close, and
+ * when that is done registry_forget() gives the charge back. NULL if there is none. */
+struct segment *registry_take_unused(struct registry *registry, int ret_fds[static 2]);
+void registry_forget(struct registry *registry, struct segment *segment);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/segment.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "core/lease.h"
+#include "core/memory.h"
+
+/* Off by one page, so that rounding up in the kernel and in clients cannot overflow. */
+#define SIZE_MAX_ALLOWED ((uint64_t)INT64_MAX - 4096)
+
+static int check(const struct credentials *who, const struct creation *what, struct refusal *why)
+{
+	if (!who->is_mapped)
+		return refuse(why, REFUSAL_DENIED,
+			      "uid %u stands for users that the daemon's namespace does not know",
+			      who->uid);
+	if (what->size == 0)
+		return refuse(why, REFUSAL_INVALID, "the size is 0; a segment has at least 1 byte");
+	if (what->size > SIZE_MAX_ALLOWED)
+		return refuse(why, REFUSAL_INVALID,
+			      "the size %" PRIu64 " is more than %" PRIu64
+			      ", the most there can be",
+			      what->size, SIZE_MAX_ALLOWED);
+	if (what->permits > INT32_MAX)
+		return refuse(why, REFUSAL_INVALID,
+			      "%u permits are more than %d, the most there can be", what->permits,
+			      INT32_MAX);
+	if (what->linger_ns && what->lifetime == LIFETIME_PERSISTENT)
+		return refuse(why, REFUSAL_INVALID,
+			      "linger is for segments that end; a persistent one does not");
+	return 0;
+}
+
+static int charge(struct quota *quota, uid_t uid, struct segment *segment, struct refusal *why)
+{
+	int r = quota_charge(quota, uid, QUOTA_SEGMENTS, 1, &segment->segment_charge, why);
+
+	if (r != 0)
+		return r;
+	return quota_charge(quota, uid, QUOTA_BYTES, segment->size, &segment->bytes_charge, why);
+}
+
+static int make_memory(struct segment *segment, struct refusal *why)
+{
+	char label[NAME_LENGTH_MAX + 32];
+
+	snprintf(label, sizeof(label), "shmd:%" PRIu64 ":%s", segment->id, segment->name);
+	int r = memory_new(label, segment->size, segment->huge, &segment->fd, why);
+	if (r < 0)
+		return refuse_errno(why, r, "make the segment's memory");
+	segment->fd_is_original = true;
+	return r;
+}
+
+static int make_semaphore(struct segment *segment, const struct instance *instance,
+			  struct refusal *why)
+{
+	bool by_descriptor_only = false;
+
+	if (segment->permits == 0)
+		return 0;
+	int r = semaphore_create(&segment->semaphore, instance, segment->permits,
+				 &segment->ownership, segment->readers_lock, &by_descriptor_only);
+	if (r < 0)
+		return refuse_errno(why, r, "make the segment's semaphore in /dev/shm");
+	if (by_descriptor_only)
+		log_debug("semaphore %s can be had by descriptor only", segment->semaphore.name);
+	return 0;
+}
+
+static struct segment *allocate(uint64_t id, const struct credentials *who,
+				const struct creation *what, uint64_t now)
+{
+	struct segment *segment = calloc(1, sizeof(*segment));
+
+	if (!segment)
+		return NULL;
+	segment->id = id;
+	text_copy(segment->name, sizeof(segment->name), what->name ? what->name : "");
+	segment->is_anonymous = !segment->name[0];
+	segment->size = what->size;
+	segment->ownership = (struct ownership){who->uid, who->gid, what->mode};
+	segment->lifetime = what->lifetime;
+	segment->linger_ns = what->linger_ns;
+	segment->permits = what->permits;
+	segment->readers_lock = what->readers_lock;
+	segment->huge = what->huge;
+	segment->created_at = now;
+	segment->fd = -1;
+	semaphore_init(&segment->semaphore);
+	return segment;
+}
+
+int segment_new(struct quota *quota, const struct instance *instance, uint64_t id,
+		const struct credentials *who, const struct creation *what, uint64_t now,
+		struct segment **ret, struct refusal *why)
+{
+	int r = check(who, what, why);
+
+	if (r != 0)
+		return r;
+	struct segment *segment = allocate(id, who, what, now);
+	if (!segment)
+		return -ENOMEM;
+	r = charge(quota, who->uid, segment, why);
+	if (r == 0)
+		r = make_memory(segment, why);
+	if (r == 0)
+		r = make_semaphore(segment, instance, why);
+	if (r != 0) {
+		segment_free(segment, instance);
+		return r;
+	}
+	*ret = segment;
+	return 0;
+}
+
+struct segment *segment_free(struct segment *segment, const struct instance *instance)
+{
+	if (!segment)
+		return NULL;
+	semaphore_fini(&segment->semaphore, instance);
+	close_fd(segment->fd);
+	charge_release(&segment->bytes_charge);
+	charge_release(&segment->segment_charge);
+	free(segment);
+	return NULL;
+}
+
+const char *segment_describe(const struct segment *segment, char buffer[static 224])
+{
+	if (segment->name[0])
+		snprintf(buffer, 224, "'%s' (id %" PRIu64 ")", segment->name, segment->id);
+	else
+		snprintf(buffer, 224, "without a name (id %" PRIu64 ")", segment->id);
+	return buffer;
+}
+
+bool segment_is_hidden(const struct segment *segment, const struct credentials *who)
+{
+	return segment->is_anonymous && !access_is_owner(who, &segment->ownership) &&
+	       !access_is_privileged(who);
+}
+
+bool segment_is_visible(const struct segment *segment, const struct credentials *who)
+{
+	if (access_is_privileged(who) || access_is_owner(who, &segment->ownership))
+		return true;
+	return segment->name[0] && access_allowed(who, &segment->ownership, ACCESS_READ);
+}
+
+bool segment_may_lock(const struct segment *segment, bool read_only)
+{
+	return segment->semaphore.fd >= 0 && (!read_only || segment->readers_lock);
+}
+
+/* The original descriptor is exchanged only here, which makes creation cheaper. */
+static int make_testable(struct segment *segment)
+{
+	if (!segment->fd_is_original)
+		return 0;
+	int fd = memory_reopen(segment->fd, false);
+	if (fd < 0)
+		return fd;
+	close_fd(segment->fd);
+	segment->fd = fd;
+	segment->fd_is_original = false;
+	return 0;
+}
+
+bool segment_is_unused(struct segment *segment)
+{
+	return make_testable(segment) == 0 && lease_is_sole_user(segment->fd);
+}

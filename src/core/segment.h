@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One segment: its memory, its semaphore, its rule of life, and who has it. Knows how to make, hand
+ * out and test its memory; when it ends is the registry's business.
+ */
+#ifndef CORE_SEGMENT_H
+#define CORE_SEGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/heap.h"
+#include "core/access.h"
+#include "core/instance.h"
+#include "core/name.h"
+#include "core/quota.h"
+#include "core/semaphore.h"
+#include "core/watch.h"
+
+enum lifetime {
+	LIFETIME_CLIENTS,
+	LIFETIME_OWNER,
+	LIFETIME_PERSISTENT,
+};
+
+enum segment_state {
+	SEGMENT_LIVE,
+	SEGMENT_LINGERING, /* ended, and kept by name until the deadline */
+	SEGMENT_DROPPED,   /* without name and semaphore; somebody still has the memory */
+	SEGMENT_UNUSED,    /* nobody has the memory; it waits for being closed */
+};
+
+/* What a client asks for. */
+struct creation {
+	const char *name; /* "" or NULL: anonymous */
+	uint64_t size;
+	mode_t mode;
+	enum lifetime lifetime;
+	uint64_t linger_ns;
+	unsigned permits; /* 0: no semaphore */
+	bool readers_lock;
+	bool huge;
+	bool open_existing;
+};
+
+struct segment {
+	uint64_t id;
+	char name[NAME_LENGTH_MAX + 1]; /* "": anonymous, or dropped */
+	enum segment_state state;
+	uint64_t size;
+	struct ownership ownership;
+	enum lifetime lifetime;
+	uint64_t linger_ns;
+	unsigned permits;
+	bool is_anonymous; /* never had a name */
+	bool readers_lock;
+	bool huge;
+	uint64_t created_at;
+
+	int fd;
+	bool fd_is_original; /* as memfd_create(2) returned it: no lease is ever granted beside it */
+	struct semaphore semaphore;
+
+	struct attachment *attachments;
+	unsigned n_attachments;
+	struct session *owner; /* LIFETIME_OWNER: whose letting go ends it; NULL: it has ended */
+
+	struct charge segment_charge;
+	struct charge bytes_charge;
+
+	struct watch_item watch;     /* while its clients are gone and its memory is not */
+	struct heap_item timer;      /* end of its linger, or the next test */
+	uint64_t retest_ns;          /* the pause before the next test; 0: none is due */
+	bool queued;                 /* for registry_settle_some() */
+	struct segment *prev, *next; /* in the registry's queue, or its list of unused ones */
+	UT_hash_handle by_id, by_name;
+};
+
+/*
+ * Makes a segment as asked for, charged to the session's user, with its semaphore, and attached to
+ * nobody. Returns 0, a refusal, or a negative errno; on failure nothing is left.
+ */
+int segment_new(struct quota *quota, const struct instance *instance, uint64_t id,
+		const struct credentials *who, const struct creation *what, uint64_t now,
+		struct segment **ret, struct refusal *why);
+
+/* Frees it with all it owns; it must stand in no table, and have no attachments. Returns NULL. */
+struct segment *segment_free(struct segment *segment, const struct instance *instance);
+
+/* What the log calls it: its name in quotes, or its id. Valid as long as the segment. */
+const char *segment_describe(const struct segment *segment, char buffer[static 224]);
+
+/* Whether it is anonymous and somebody else's: then it is as good as none. */
+bool segment_is_hidden(const struct segment *segment, const struct credentials *who);
+
+/* Whether somebody may see it in listings: its owner, a privileged user, or who may read it. */
+bool segment_is_visible(const struct segment *segment, const struct credentials *who);
+
+/* Whether somebody may take permits through an attachment of that access. */
+bool segment_may_lock(const struct segment *segment, bool read_only);
+
+/* Whether the kernel says that nobody but us has its memory. */
+bool segment_is_unused(struct segment *segment);
+
+#endif

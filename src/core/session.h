@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One client as the core sees it: who it is, and what it has attached. Embedded in the connection,
+ * which owns it; the attachments are the registry's.
+ */
+#ifndef CORE_SESSION_H
+#define CORE_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/access.h"
+
+struct attachment;
+
+struct session {
+	uint64_t id;
+	pid_t pid; /* 0: in a PID namespace that we cannot see */
+	struct credentials who;
+	bool can_lock; /* its sem_t is laid out as ours */
+	struct attachment *attachments;
+	uint64_t bytes; /* the sizes of what is attached */
+};
+
+/* Takes the groups in `who` over. */
+void session_init(struct session *session, uint64_t id, pid_t pid, const struct credentials *who);
+
+/* Nothing may be attached any more. */
+void session_fini(struct session *session);
+
+/* How many segments it has attached. */
+unsigned session_segments(const struct session *session);
+
+#endif

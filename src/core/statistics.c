@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/statistics.h"
+
+static const char *const names[STATISTICS] = {
+	[STATISTIC_CREATED] = "created",     [STATISTIC_ATTACHED] = "attached",
+	[STATISTIC_DETACHED] = "detached",   [STATISTIC_UNLINKED] = "unlinked",
+	[STATISTIC_REAPED] = "reaped",       [STATISTIC_REFUSED] = "refused",
+	[STATISTIC_MALFORMED] = "malformed",
+};
+
+const char *statistic_name(enum statistic which)
+{
+	return names[which];
+}
