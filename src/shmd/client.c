@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/client.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "shmd/dispatch.h"
+#include "shmd/peer.h"
+#include "shmd/process.h"
+#include "shmd/reaper.h"
+#include "shmd/reply.h"
+#include "shmd/server.h"
+#include "wire/channel.h"
+
+/* When the kernel has too many descriptors in flight: how long until the next try. */
+#define IN_FLIGHT_PAUSE (20 * NSEC_PER_MSEC)
+
+static void log_end(const struct client *client, const char *why)
+{
+	log_notice("client %" PRIu64 " (pid %d, uid %u) disconnected: %s", client->session.id,
+		   (int)client->session.pid, client->session.who.uid, why);
+}
+
+/* --- sending ---------------------------------------------------------------------------------- */
+
+static int send_reply(const struct client *client, const struct reply *reply)
+{
+	return channel_send(client->socket, reply->writer.bytes, reply->writer.size, reply->fds,
+			    reply->n_fds);
+}
+
+static int add_event(struct event *event, uint64_t timeout_ns)
+{
+	struct timeval timeout = {
+		.tv_sec = (time_t)(timeout_ns / NSEC_PER_SEC),
+		.tv_usec = (suseconds_t)(timeout_ns % NSEC_PER_SEC / NSEC_PER_USEC),
+	};
+
+	return event_add(event, &timeout) < 0 ? -ENOMEM : 0;
+}
+
+/* Nothing is read from the client until the reply is out, or until the time for that is over. */
+static int wait_to_send(struct client *client, int why)
+{
+	uint64_t timeout = client->server->config.unread_timeout_ms * NSEC_PER_MSEC;
+	uint64_t waited = clock_boottime_ns() - client->unsent_since;
+
+	if (waited >= timeout)
+		return -ETIMEDOUT;
+	event_del(client->on_readable);
+	/* -ETOOMANYREFS: clients that do not read have filled the kernel's table of descriptors in
+	 * flight. No socket becomes writable when that is over. */
+	if (why == -ETOOMANYREFS)
+		return add_event(client->on_pause, IN_FLIGHT_PAUSE);
+	return add_event(client->on_writable, timeout - waited);
+}
+
+static bool may_be_sent_later(int r)
+{
+	return r == -EAGAIN || r == -ETOOMANYREFS;
+}
+
+/* Sends a reply, or keeps it. Returns 0, or -errno when the connection is of no use any more. */
+static int send_or_keep(struct client *client, const struct reply *reply)
+{
+	int r = send_reply(client, reply);
+
+	if (!may_be_sent_later(r))
+		return r;
+	int kept = reply_keep(reply, &client->unsent);
+	if (kept < 0)
+		return kept;
+	client->unsent_since = clock_boottime_ns();
+	return wait_to_send(client, r);
+}
+
+static void on_sendable(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+	int r = send_reply(client, client->unsent);
+
+	(void)fd, (void)what;
+	if (may_be_sent_later(r))
+		r = wait_to_send(client, r);
+	else if (r == 0)
+		client->unsent = reply_kept_free(client->unsent);
+	if (r == 0 && !client->unsent)
+		r = event_add(client->on_readable, NULL) < 0 ? -ENOMEM : 0;
+	if (r == 0)
+		return;
+	log_end(client, r == -ETIMEDOUT ? "it leaves its replies unread" : strerror(-r));
+	struct reaper *reaper = client->server->reaper;
+	client_free(client);
+	reaper_kick(reaper);
+}
+
+void client_refuse(int socket, unsigned code, const char *text)
+{
+	struct {
+		struct wire_header header;
+		struct wire_error error;
+	} packet;
+	struct packet_writer writer;
+
+	packet_writer_init(&writer, &packet, sizeof(packet));
+	packet_put_error(&writer, 0, 0, code, text);
+	channel_send(socket, &packet, writer.size, NULL, 0);
+}
+
+/* --- receiving -------------------------------------------------------------------------------- */
+
+/* Says once what was wrong, to the log and to the client. Returns -EBADMSG. */
+static int malformed(const struct client *client, const char *why)
+{
+	char text[WIRE_TEXT_SIZE];
+
+	statistics_count(&client->server->registry->statistics, STATISTIC_MALFORMED);
+	snprintf(text, sizeof(text), "malformed message: %s", why);
+	log_end(client, text);
+	client_refuse(client->socket, WIRE_INVALID, text);
+	return -EBADMSG;
+}
+
+static int serve_packet(struct client *client, const void *packet, size_t size)
+{
+	struct packet_message requests[WIRE_BATCH_MAX];
+	const char *why;
+	int n = packet_check_requests(packet, size, requests, &why);
+
+	if (n < 0)
+		return malformed(client, why);
+	bool is_hello = requests[0].header.op == WIRE_HELLO;
+	if (is_hello == client->was_greeted)
+		return malformed(client, is_hello ? "a second hello" : "a request before hello");
+
+	struct reply reply;
+	reply_init(&reply, client->server->out);
+	dispatch(client, requests, (unsigned)n, &reply);
+	int r = send_or_keep(client, &reply);
+	reply_fini(&reply);
+	return r;
+}
+
+/* Takes one packet: the loop is level-triggered, and comes back for the next one after it has been
+ * round all others. Returns 0, or a negative errno when the connection is to end. */
+static int receive(struct client *client)
+{
+	ssize_t n = channel_receive_plain(client->socket, client->server->in, WIRE_PACKET_MAX);
+
+	if (n > 0)
+		return serve_packet(client, client->server->in, (size_t)n);
+	switch (n) {
+	case -EAGAIN:
+		return 0;
+	case -EMSGSIZE:
+		return malformed(client, "a packet is longer than 65536 bytes");
+	case -EPROTO:
+		return malformed(client, "it came with descriptors that nobody asked for");
+	default:
+		return n == 0 ? -ENOTCONN : (int)n;
+	}
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+	struct reaper *reaper = client->server->reaper;
+
+	(void)fd, (void)what;
+	if (receive(client) < 0)
+		client_free(client);
+	reaper_kick(reaper);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static int make_events(struct client *client)
+{
+	struct event_base *loop = client->server->loop;
+
+	client->on_readable = event_new(loop, client->socket, EV_READ | EV_PERSIST, on_readable,
+					client);
+	client->on_writable = event_new(loop, client->socket, EV_WRITE, on_sendable, client);
+	client->on_pause = evtimer_new(loop, on_sendable, client);
+	if (!client->on_readable || !client->on_writable || !client->on_pause ||
+	    event_add(client->on_readable, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int read_session(struct client *client)
+{
+	struct credentials who;
+	pid_t pid;
+	int r = peer_read(client->socket, &pid, &who);
+
+	if (r < 0)
+		return r;
+	session_init(&client->session, client->server->next_client++, pid, &who);
+	return 0;
+}
+
+static int find_process(struct client *client)
+{
+	int r = process_get(&client->server->processes, client->socket, client->session.pid,
+			    &client->process);
+
+	if (r == 0 && client->process)
+		DL_APPEND2(client->process->clients, client, process_prev, process_next);
+	return r;
+}
+
+static int add_to_table(struct client *client)
+{
+	struct server *server = client->server;
+
+	HASH_ADD(hh, server->clients, session.id, sizeof(client->session.id), client);
+	return HASH_ADDED(hh, client) ? 0 : -ENOMEM;
+}
+
+/* Returns 0, a refusal, or -errno; what was set up so far is client_free()'s. */
+static int set_up(struct client *client, struct refusal *why)
+{
+	int r = read_session(client);
+
+	if (r == 0)
+		r = quota_charge(&client->server->registry->quota, client->session.who.uid,
+				 QUOTA_CLIENTS, 1, &client->charge, why);
+	if (r == 0)
+		r = find_process(client);
+	if (r == 0)
+		r = make_events(client);
+	if (r == 0)
+		r = add_to_table(client);
+	return r;
+}
+
+void client_accept(struct server *server, int socket)
+{
+	struct client *client = calloc(1, sizeof(*client));
+	struct refusal why;
+
+	if (!client) {
+		close_fd(socket);
+		return;
+	}
+	client->server = server;
+	client->socket = socket;
+	client->connected_at = clock_boottime_ns();
+	int r = set_up(client, &why);
+	if (r == 0) {
+		log_debug("client %" PRIu64 " connected: pid %d, uid %u", client->session.id,
+			  (int)client->session.pid, client->session.who.uid);
+		return;
+	}
+	if (r < 0)
+		refuse_errno(&why, r, "serve one more client");
+	/* A client that died on the way is no news. */
+	if (r != -ESRCH) {
+		statistics_count(&server->registry->statistics, STATISTIC_REFUSED);
+		log_notice("a client of uid %u was refused: %s", client->session.who.uid, why.text);
+		client_refuse(socket, dispatch_code(why.code), why.text);
+	}
+	client_free(client);
+}
+
+static struct event *free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+	return NULL;
+}
+
+struct client *client_free(struct client *client)
+{
+	if (!client)
+		return NULL;
+	registry_leave(client->server->registry, &client->session);
+	free_event(client->on_readable);
+	free_event(client->on_writable);
+	free_event(client->on_pause);
+	reply_kept_free(client->unsent);
+	if (client->hh.tbl)
+		HASH_DELETE(hh, client->server->clients, client);
+	if (client->process) {
+		DL_DELETE2(client->process->clients, client, process_prev, process_next);
+		process_put(client->process);
+	}
+	charge_release(&client->charge);
+	session_fini(&client->session);
+	close_fd(client->socket);
+	free(client);
+	return NULL;
+}

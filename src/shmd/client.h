@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One connection: its socket, the process behind it, and a reply that could not be sent yet. Takes
+ * packets off the socket, has them checked and dispatched, and sends the replies. While a reply
+ * waits, nothing more is read, so that a client which does not read cannot pile anything up.
+ */
+#ifndef SHMD_CLIENT_H
+#define SHMD_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "core/quota.h"
+#include "core/session.h"
+
+struct event;
+struct process;
+struct reply;
+struct server;
+
+struct client {
+	struct session session;
+	struct server *server;
+	int socket;
+	bool was_greeted;
+	uint64_t connected_at;
+	struct charge charge;
+
+	struct process *process; /* NULL: only end-of-file tells of its end */
+	struct client *process_prev, *process_next;
+
+	struct reply *unsent;
+	uint64_t unsent_since;
+	struct event *on_readable;
+	struct event *on_writable; /* these two while there is an unsent reply */
+	struct event *on_pause;
+
+	UT_hash_handle hh; /* in server->clients, by session.id */
+};
+
+/* Takes over a socket that was just accepted. Refuses and closes it where it cannot be served. */
+void client_accept(struct server *server, int socket);
+
+/* Closes the connection: the session lets go of everything. Returns NULL. */
+struct client *client_free(struct client *client);
+
+/* Tells a peer why it is not served, as far as that goes without waiting. */
+void client_refuse(int socket, unsigned code, const char *text);
+
+#endif

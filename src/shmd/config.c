@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <ini.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "base/text.h"
+
+#define SYSTEM_FILE   SYSCONFDIR "/shmd/shmd.conf"
+#define SYSTEM_FOLDER SYSCONFDIR "/shmd/shmd.conf.d"
+
+/* inih 55 cuts lines at 199 bytes and parses the rest as a line of its own. */
+#define LINE_LENGTH_MAX 190
+
+/* --- the kinds of values ---------------------------------------------------------------------- */
+
+struct kind {
+	const char *form; /* what a value looks like, for errors and manual */
+	int (*parse)(const char *text, void *field); /* 0 or a negative errno */
+	void (*print)(const void *field, FILE *to);
+};
+
+static int parse_path(const char *text, void *field)
+{
+	if (text[0] != '/')
+		return -EINVAL;
+	if (strlen(text) >= CONFIG_PATH_MAX)
+		return -ERANGE;
+	text_copy(field, CONFIG_PATH_MAX, text);
+	return 0;
+}
+
+static void print_path(const void *field, FILE *to)
+{
+	fputs(field, to);
+}
+
+static int parse_level(const char *text, void *field)
+{
+	enum log_level level;
+	int r = log_level_parse(text, &level);
+
+	if (r == 0)
+		*(uint64_t *)field = level;
+	return r;
+}
+
+static void print_level(const void *field, FILE *to)
+{
+	fputs(log_level_name((enum log_level) * (const uint64_t *)field), to);
+}
+
+static int parse_count(const char *text, void *field)
+{
+	return parse_u64(text, field);
+}
+
+static void print_count(const void *field, FILE *to)
+{
+	fprintf(to, "%" PRIu64, *(const uint64_t *)field);
+}
+
+static int parse_duration(const char *text, void *field)
+{
+	uint64_t ms;
+	int r = parse_duration_ms(text, &ms);
+
+	if (r == 0 && (ms == 0 || ms > UINT32_MAX))
+		r = -ERANGE;
+	if (r == 0)
+		*(uint64_t *)field = ms;
+	return r;
+}
+
+static void print_duration(const void *field, FILE *to)
+{
+	char buffer[FORMAT_MAX];
+
+	fputs(format_duration_ms(*(const uint64_t *)field, buffer), to);
+}
+
+static int parse_amount(const char *text, void *field)
+{
+	struct config_amount amount = {.is_percent = text[0] && text[strlen(text) - 1] == '%'};
+	char digits[32];
+
+	if (strlen(text) >= sizeof(digits))
+		return -ERANGE;
+	text_copy(digits, sizeof(digits), text);
+	if (amount.is_percent)
+		digits[strlen(text) - 1] = '\0';
+	int r = amount.is_percent ? parse_u64(digits, &amount.value)
+				  : parse_size(digits, &amount.value);
+	if (r == 0 && amount.is_percent && amount.value > 100)
+		r = -ERANGE;
+	if (r == 0)
+		*(struct config_amount *)field = amount;
+	return r;
+}
+
+static void print_amount(const void *field, FILE *to)
+{
+	const struct config_amount *amount = field;
+	char buffer[FORMAT_MAX];
+
+	if (amount->is_percent)
+		fprintf(to, "%" PRIu64 "%%", amount->value);
+	else
+		fputs(format_size(amount->value, buffer), to);
+}
+
+static const struct kind path = {"an absolute path of at most 107 bytes", parse_path, print_path};
+static const struct kind level = {"error, warning, notice, info or debug", parse_level,
+				  print_level};
+static const struct kind count = {"a number", parse_count, print_count};
+static const struct kind duration = {"a time, with ms, s, min, h or d; from 1ms to 49d",
+				     parse_duration, print_duration};
+static const struct kind amount = {
+	"bytes, with K, M, G or T; or a share of the machine's memory from 0% to 100%",
+	parse_amount, print_amount};
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static const struct option {
+	const char *section;
+	const char *name;
+	const struct kind *kind;
+	size_t offset;
+	const char *standard; /* the default */
+	const char *help;
+} options[] = {
+	{"daemon", "socket", &path, offsetof(struct config, socket), "/run/shmd/shmd.sock",
+	 "Where clients connect. Read at start only; -s and --user go before it, and so does a "
+	 "socket that systemd hands over."},
+	{"daemon", "log_level", &level, offsetof(struct config, log_level), "info",
+	 "What is logged: this and everything more important. -l goes before it."},
+	{"daemon", "unread_timeout", &duration, offsetof(struct config, unread_timeout_ms), "30s",
+	 "A client that leaves its replies unread for so long is disconnected."},
+	{"limits", "clients", &count, offsetof(struct config, clients), "4096",
+	 "Connections at a time. Each costs the daemon up to two descriptors."},
+	{"limits", "clients_per_user", &count, offsetof(struct config, clients_per_user), "2048",
+	 "Connections of one user."},
+	{"limits", "segments", &count, offsetof(struct config, segments), "4096",
+	 "Segments, also those without a name whose memory is still in use. Each costs the daemon "
+	 "two descriptors, without a semaphore one."},
+	{"limits", "segments_per_user", &count, offsetof(struct config, segments_per_user), "2048",
+	 "Segments that one user created."},
+	{"limits", "attachments", &count, offsetof(struct config, attachments), "65536",
+	 "Pairs of a connection and a segment that it has attached."},
+	{"limits", "attachments_per_user", &count, offsetof(struct config, attachments_per_user),
+	 "16384", "The same, of the connections of one user."},
+	{"limits", "bytes", &amount, offsetof(struct config, bytes), "75%",
+	 "The sizes of all segments together, whether their pages are in use or not."},
+	{"limits", "bytes_per_user", &amount, offsetof(struct config, bytes_per_user), "50%",
+	 "The sizes of the segments that one user created."},
+};
+#define N_OPTIONS (sizeof(options) / sizeof(options[0]))
+
+static void *field_of(struct config *config, const struct option *option)
+{
+	return (char *)config + option->offset;
+}
+
+void config_init(struct config *config)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		options[i].kind->parse(options[i].standard, field_of(config, &options[i]));
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+struct reading {
+	const char *path;
+	FILE *file;
+	int line;
+	struct config *config;
+	bool seen[N_OPTIONS];
+	char *error; /* the first one wins */
+};
+
+static void fail(struct reading *reading, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void fail(struct reading *reading, const char *format, ...)
+{
+	va_list ap;
+
+	if (reading->error[0])
+		return;
+	int n = snprintf(reading->error, CONFIG_ERROR_MAX, "%s:%d: ", reading->path, reading->line);
+	if (n < 0 || n >= CONFIG_ERROR_MAX)
+		return;
+	va_start(ap, format);
+	vsnprintf(reading->error + n, (size_t)(CONFIG_ERROR_MAX - n), format, ap);
+	va_end(ap);
+}
+
+static bool is_section(const char *name)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		if (strcmp(options[i].section, name) == 0)
+			return true;
+	return false;
+}
+
+static void check_section(struct reading *reading, char *text)
+{
+	char *end = strchr(text, ']');
+
+	if (!end) {
+		fail(reading, "the section's ']' is missing");
+		return;
+	}
+	*end = '\0';
+	if (end[1 + strspn(end + 1, " \t\r")] != '\0')
+		fail(reading, "there is something behind the section's ']'");
+	else if (!is_section(text + 1))
+		fail(reading, "there is no section [%s]", text + 1);
+}
+
+/* What inih would pass over or take for something else: see shmd.conf(5). */
+static void check_line(struct reading *reading, const char *line, size_t length)
+{
+	char copy[LINE_LENGTH_MAX + 1];
+	size_t where;
+
+	if (length > LINE_LENGTH_MAX) {
+		fail(reading, "the line has %zu bytes; at most %d are allowed", length,
+		     LINE_LENGTH_MAX);
+		return;
+	}
+	memcpy(copy, line, length);
+	copy[length] = '\0';
+	size_t indent = strspn(copy, " \t");
+	bool is_empty = copy[indent] == '\0' || copy[indent] == '#' || copy[indent] == ';';
+	for (size_t i = 0; i < length; i++)
+		if (copy[i] == '\t' || copy[i] == '\r')
+			copy[i] = ' ';
+	if (text_check(copy, length, &where) != TEXT_OK)
+		fail(reading, "byte %zu of the line is a control character or not UTF-8",
+		     where + 1);
+	else if (!is_empty && indent > 0)
+		fail(reading, "the line is indented; a value cannot go on from the line before");
+	else if (copy[0] == '[')
+		check_section(reading, copy);
+}
+
+/* The fgets() of inih, which feeds it only lines that it reads as we mean them. */
+static char *next_line(char *buffer, int room, void *context)
+{
+	struct reading *reading = context;
+	_cleanup_free_ char *line = NULL;
+	size_t allocated = 0;
+	ssize_t length = getline(&line, &allocated, reading->file);
+
+	if (length < 0 || reading->error[0])
+		return NULL;
+	reading->line++;
+	if (line[length - 1] == '\n')
+		line[--length] = '\0';
+	check_line(reading, line, (size_t)length);
+	if (reading->error[0] || length >= room)
+		return NULL;
+	memcpy(buffer, line, (size_t)length + 1);
+	return buffer;
+}
+
+static const struct option *find_option(const char *section, const char *name)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		if (strcmp(options[i].section, section) == 0 && strcmp(options[i].name, name) == 0)
+			return &options[i];
+	return NULL;
+}
+
+/* inih's callback: 1 goes on, 0 is an error. */
+static int take_value(void *context, const char *section, const char *name, const char *value)
+{
+	struct reading *reading = context;
+	const struct option *option = find_option(section, name);
+
+	if (!section[0])
+		fail(reading, "'%s' stands before the first [section]", name);
+	else if (!option)
+		fail(reading, "there is no option '%s' in section [%s]", name, section);
+	else if (reading->seen[option - options])
+		fail(reading, "'%s' is set a second time", name);
+	else if (option->kind->parse(value, field_of(reading->config, option)) < 0)
+		fail(reading, "%s = %s: not %s", name, value, option->kind->form);
+	else
+		reading->seen[option - options] = true;
+	return reading->error[0] ? 0 : 1;
+}
+
+/* Reads one file into `config`, which is a scratch copy: on error it may have been changed. */
+static int read_file(struct config *config, const char *file, char *error)
+{
+	_cleanup_fclose_ FILE *stream = fopen(file, "re");
+	struct reading reading = {.path = file, .file = stream, .config = config, .error = error};
+
+	error[0] = '\0';
+	if (!stream) {
+		snprintf(error, CONFIG_ERROR_MAX, "%s: %s", file, strerror(errno));
+		return errno == ENOENT ? -ENOENT : -EINVAL;
+	}
+	int r = ini_parse_stream(next_line, &reading, take_value, &reading);
+	if (r != 0 && !error[0]) {
+		reading.line = r > 0 ? r : reading.line;
+		fail(&reading, "not of the form 'name = value'");
+	}
+	if (ferror(stream) && !error[0])
+		snprintf(error, CONFIG_ERROR_MAX, "%s: %s", file, strerror(errno));
+	return error[0] ? -EINVAL : 0;
+}
+
+static int is_conf(const struct dirent *entry)
+{
+	size_t length = strlen(entry->d_name);
+
+	return entry->d_name[0] != '.' && length > 5 &&
+	       strcmp(entry->d_name + length - 5, ".conf") == 0;
+}
+
+/* Frees what scandir() returned. */
+static void free_entries(struct dirent **entries, int n)
+{
+	for (int i = 0; i < n; i++)
+		free(entries[i]);
+	free(entries);
+}
+
+static int read_folder(struct config *config, const char *folder, char *error)
+{
+	struct dirent **entries;
+	int n = scandir(folder, &entries, is_conf, alphasort);
+	int r = 0;
+
+	if (n < 0)
+		return 0;
+	for (int i = 0; i < n && r == 0; i++) {
+		char file[512];
+		snprintf(file, sizeof(file), "%s/%s", folder, entries[i]->d_name);
+		r = read_file(config, file, error);
+	}
+	free_entries(entries, n);
+	return r < 0 ? -EINVAL : 0;
+}
+
+int config_load(struct config *ret, const char *file, char error[static CONFIG_ERROR_MAX])
+{
+	struct config scratch;
+
+	config_init(&scratch);
+	int r = read_file(&scratch, file ? file : SYSTEM_FILE, error);
+	if (r == -ENOENT && !file)
+		r = 0;
+	if (r == 0 && !file)
+		r = read_folder(&scratch, SYSTEM_FOLDER, error);
+	if (r < 0)
+		return -EINVAL;
+	*ret = scratch;
+	return 0;
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
+
+static uint64_t resolve(const struct config_amount *bytes)
+{
+	struct sysinfo info;
+
+	if (!bytes->is_percent)
+		return bytes->value;
+	if (sysinfo(&info) < 0)
+		return 0;
+	return (uint64_t)info.totalram * info.mem_unit / 100 * bytes->value;
+}
+
+void config_limits(const struct config *config, struct quota_limits *ret)
+{
+	*ret = (struct quota_limits){
+		.total = {[QUOTA_CLIENTS] = config->clients,
+			  [QUOTA_SEGMENTS] = config->segments,
+			  [QUOTA_ATTACHMENTS] = config->attachments,
+			  [QUOTA_BYTES] = resolve(&config->bytes)},
+		.per_user = {[QUOTA_CLIENTS] = config->clients_per_user,
+			     [QUOTA_SEGMENTS] = config->segments_per_user,
+			     [QUOTA_ATTACHMENTS] = config->attachments_per_user,
+			     [QUOTA_BYTES] = resolve(&config->bytes_per_user)},
+	};
+}
+
+/* Writes a comment, broken before column 80. */
+static void print_comment(const char *text, FILE *to)
+{
+	while (*text) {
+		size_t length = strlen(text);
+		if (length > 77) {
+			length = 77;
+			while (length > 1 && text[length] != ' ')
+				length--;
+		}
+		fprintf(to, "# %.*s\n", (int)length, text);
+		text += length + strspn(text + length, " ");
+	}
+}
+
+static void print_manual(const struct option *option, FILE *to)
+{
+	fprintf(to, ".It Ic %s No = Ar %s\n", option->name, option->standard);
+	for (const char *p = option->help; *p; p++) {
+		fputc(*p, to);
+		/* mdoc(7): a new sentence, a new line. */
+		if (*p == '.' && p[1] == ' ')
+			fputc('\n', to), p++;
+	}
+	fprintf(to, "\n.Pp\nThe value is %s.\n", option->kind->form);
+}
+
+static void print_option(const struct config *config, const struct option *option,
+			 enum config_form form, FILE *to)
+{
+	fputc('\n', to);
+	print_comment(option->help, to);
+	fprintf(to, "%s%s = ", form == CONFIG_TEMPLATE ? "#" : "", option->name);
+	option->kind->print((const char *)config + option->offset, to);
+	fputc('\n', to);
+}
+
+static void print_section(const char *section, bool is_first, enum config_form form, FILE *to)
+{
+	if (form == CONFIG_MANUAL)
+		fprintf(to, "%s.Ss [%s]\n.Bl -tag -width Ds\n", is_first ? "" : ".El\n", section);
+	else
+		fprintf(to, "%s[%s]\n", is_first ? "" : "\n", section);
+}
+
+void config_print(const struct config *config, enum config_form form, FILE *to)
+{
+	const char *section = "";
+
+	for (const struct option *option = options; option < options + N_OPTIONS; option++) {
+		if (strcmp(section, option->section) != 0)
+			print_section(option->section, option == options, form, to);
+		section = option->section;
+		if (form == CONFIG_MANUAL)
+			print_manual(option, to);
+		else
+			print_option(config, option, form, to);
+	}
+	if (form == CONFIG_MANUAL)
+		fputs(".El\n", to);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/dispatch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <semaphore.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "shmd/client.h"
+#include "shmd/query.h"
+#include "shmd/reply.h"
+#include "shmd/server.h"
+
+enum wire_code dispatch_code(enum refusal_code code)
+{
+	switch (code) {
+	case REFUSAL_INVALID:
+		return WIRE_INVALID;
+	case REFUSAL_TOO_LONG:
+		return WIRE_TOO_LONG;
+	case REFUSAL_EXISTS:
+		return WIRE_EXISTS;
+	case REFUSAL_NOT_FOUND:
+		return WIRE_NOT_FOUND;
+	case REFUSAL_DENIED:
+		return WIRE_DENIED;
+	case REFUSAL_LIMIT:
+		return WIRE_LIMIT;
+	case REFUSAL_NO_MEMORY:
+		return WIRE_NO_MEMORY;
+	case REFUSAL_NO_SPACE:
+		return WIRE_NO_SPACE;
+	case REFUSAL_NO_DESCRIPTORS:
+		return WIRE_NO_DESCRIPTORS;
+	case REFUSAL_UNSUPPORTED:
+		return WIRE_UNSUPPORTED;
+	case REFUSAL_VERSION:
+		return WIRE_VERSION_REFUSED;
+	case REFUSAL_INTERNAL:
+		return WIRE_INTERNAL;
+	}
+	return WIRE_INTERNAL;
+}
+
+static enum lifetime lifetime_of(uint32_t on_wire)
+{
+	switch ((enum wire_lifetime)on_wire) {
+	case WIRE_LIFETIME_OWNER:
+		return LIFETIME_OWNER;
+	case WIRE_LIFETIME_PERSISTENT:
+		return LIFETIME_PERSISTENT;
+	case WIRE_LIFETIME_CLIENTS:
+	case WIRE_LIFETIMES:
+		break;
+	}
+	return LIFETIME_CLIENTS;
+}
+
+/* --- handlers: 0, a refusal, or -errno; the reply's message is open ---------------------------- */
+
+typedef int handler_fn(struct client *client, const void *body, struct reply *reply,
+		       struct refusal *why);
+
+static int on_hello(struct client *client, const void *body, struct reply *reply,
+		    struct refusal *why)
+{
+	const struct wire_hello *hello = body;
+
+	if (hello->version < WIRE_VERSION_OLDEST || hello->version > WIRE_VERSION)
+		return refuse(why, REFUSAL_VERSION,
+			      "protocol version %u is not served; versions %u to %u are",
+			      hello->version, WIRE_VERSION_OLDEST, WIRE_VERSION);
+	client->was_greeted = true;
+	client->session.can_lock = hello->word_bits == 8 * sizeof(void *);
+	struct wire_welcome *welcome = packet_append(&reply->writer, sizeof(*welcome));
+	welcome->version = hello->version;
+	welcome->word_bits = 8 * sizeof(void *);
+	welcome->client = client->session.id;
+	text_copy(welcome->daemon, sizeof(welcome->daemon), PACKAGE_VERSION);
+	return 0;
+}
+
+static void put_grant(struct client *client, const struct grant *grant, bool want_semaphore,
+		      struct reply *reply)
+{
+	struct wire_segment *segment = packet_append(&reply->writer, sizeof(*segment));
+
+	query_put_segment(grant->segment, segment);
+	if (grant->is_new)
+		segment->flags |= WIRE_SEGMENT_NEW;
+	/* Another layout of sem_t, another semaphore: it would do harm. */
+	if (!client->session.can_lock)
+		text_copy(segment->semaphore, sizeof(segment->semaphore), "");
+	reply_add_descriptor(reply, grant->fd, true);
+	if (want_semaphore && grant->semaphore_fd >= 0)
+		reply_add_descriptor(reply, grant->semaphore_fd, false);
+}
+
+static int on_create(struct client *client, const void *body, struct reply *reply,
+		     struct refusal *why)
+{
+	const struct wire_create *create = body;
+	bool no_semaphore = create->flags & WIRE_NO_SEMAPHORE;
+	struct creation what = {
+		.name = create->name,
+		.size = create->size,
+		.mode = create->mode,
+		.lifetime = lifetime_of(create->lifetime),
+		.linger_ns = create->linger_ms * NSEC_PER_MSEC,
+		.permits = create->permits,
+		.readers_lock = create->flags & WIRE_READERS_LOCK,
+		.huge = create->flags & WIRE_HUGE_PAGES,
+		.open_existing = create->flags & WIRE_OPEN_EXISTING,
+	};
+	struct grant grant;
+
+	if (no_semaphore != (create->permits == 0))
+		return refuse(why, REFUSAL_INVALID,
+			      no_semaphore ? "%u permits are asked for, and no semaphore"
+					   : "%u permits are too few; a semaphore has at least 1",
+			      create->permits);
+	int r = registry_create(client->server->registry, &client->session, &what,
+				clock_boottime_ns(), &grant, why);
+	if (r == 0)
+		put_grant(client, &grant, create->flags & WIRE_WANT_SEMAPHORE, reply);
+	return r;
+}
+
+static int on_attach(struct client *client, const void *body, struct reply *reply,
+		     struct refusal *why)
+{
+	const struct wire_attach *attach = body;
+	struct grant grant;
+	int r = registry_attach(client->server->registry, &client->session, attach->id,
+				attach->name, attach->flags & WIRE_READ_ONLY, &grant, why);
+
+	if (r == 0)
+		put_grant(client, &grant, attach->flags & WIRE_WANT_SEMAPHORE, reply);
+	return r;
+}
+
+static int on_detach(struct client *client, const void *body, struct reply *reply,
+		     struct refusal *why)
+{
+	const struct wire_detach *detach = body;
+
+	(void)reply;
+	return registry_detach(client->server->registry, &client->session, detach->id,
+			       detach->flags & WIRE_READ_ONLY, clock_boottime_ns(), why);
+}
+
+static int on_unlink(struct client *client, const void *body, struct reply *reply,
+		     struct refusal *why)
+{
+	const struct wire_unlink *request = body;
+
+	(void)reply;
+	return registry_unlink(client->server->registry, &client->session, request->id,
+			       request->name, clock_boottime_ns(), why);
+}
+
+static handler_fn *const handlers[WIRE_OPS] = {
+	[WIRE_HELLO] = on_hello,   [WIRE_CREATE] = on_create, [WIRE_ATTACH] = on_attach,
+	[WIRE_DETACH] = on_detach, [WIRE_UNLINK] = on_unlink, [WIRE_STATUS] = query_status,
+	[WIRE_LIST] = query_list,  [WIRE_SHOW] = query_show,  [WIRE_CLIENTS] = query_clients,
+};
+
+/* --- one request ------------------------------------------------------------------------------ */
+
+static void put_refusal(struct client *client, unsigned op, const struct refusal *why,
+			struct reply *reply)
+{
+	statistics_count(&client->server->registry->statistics, STATISTIC_REFUSED);
+	log_debug("client %" PRIu64 " was refused %s: %s", client->session.id, packet_op_name(op),
+		  why->text);
+	packet_rewind(&reply->writer);
+	struct wire_error *error = packet_append(&reply->writer, sizeof(*error));
+	text_copy(error->text, sizeof(error->text), why->text);
+	packet_end(&reply->writer, dispatch_code(why->code), 0);
+}
+
+static void serve(struct client *client, const struct packet_message *request, struct reply *reply)
+{
+	unsigned op = request->header.op;
+	unsigned before = reply->n_fds;
+	struct refusal why;
+
+	packet_begin(&reply->writer, op, request->header.number);
+	int r = handlers[op](client, request->body, reply, &why);
+	if (r < 0)
+		refuse_errno(&why, r, packet_op_name(op));
+	if (r != 0)
+		put_refusal(client, op, &why, reply);
+	else
+		packet_end(&reply->writer, WIRE_OK, reply->n_fds - before);
+}
+
+void dispatch(struct client *client, const struct packet_message *requests, unsigned n,
+	      struct reply *reply)
+{
+	for (unsigned i = 0; i < n; i++)
+		serve(client, &requests[i], reply);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a checked request to the core and back to a reply: one handler an operation, in a table. Here,
+ * and only here, the protocol's structures meet the core's.
+ */
+#ifndef SHMD_DISPATCH_H
+#define SHMD_DISPATCH_H
+
+#include "core/refusal.h"
+#include "wire/packet.h"
+
+struct client;
+struct reply;
+
+/* Serves the requests of one packet in their order. */
+void dispatch(struct client *client, const struct packet_message *requests, unsigned n,
+	      struct reply *reply);
+
+/* The protocol's code for a refusal of the core. */
+enum wire_code dispatch_code(enum refusal_code code);
+
+#endif

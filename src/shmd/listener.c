@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/listener.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/lockfile.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "shmd/client.h"
+#include "wire/protocol.h"
+
+#define ACCEPTS_AT_ONCE 16
+#define PATH_SIZE       sizeof(((struct sockaddr_un *)0)->sun_path)
+
+struct listener {
+	int socket;
+	int spare;  /* /dev/null: what the reserve is made of */
+	int folder; /* of the socket; -1 for one that was handed to us */
+	int lock;
+	char file[PATH_SIZE]; /* in that folder */
+	char lock_file[PATH_SIZE + 8];
+	struct event *on_connect;
+	struct event *on_pause_over;
+	listener_fn *fn;
+	void *context;
+};
+
+/* --- making ----------------------------------------------------------------------------------- */
+
+static struct listener *allocate(void)
+{
+	struct listener *listener = calloc(1, sizeof(*listener));
+
+	if (!listener)
+		return NULL;
+	listener->socket = listener->folder = listener->lock = -1;
+	listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return listener;
+}
+
+static int split_path(struct listener *listener, const char *path)
+{
+	char folder[PATH_SIZE], file[PATH_SIZE];
+
+	if (strlen(path) >= PATH_SIZE)
+		return -ENAMETOOLONG;
+	text_copy(folder, sizeof(folder), path);
+	text_copy(file, sizeof(file), path);
+	text_copy(listener->file, sizeof(listener->file), basename(file));
+	snprintf(listener->lock_file, sizeof(listener->lock_file), "%s.lock", listener->file);
+	listener->folder = open(dirname(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return listener->folder < 0 ? -errno : 0;
+}
+
+/* With the lock in our hands, a socket of that name is nobody's; what is no socket is not ours. */
+static int remove_stale(const struct listener *listener)
+{
+	struct stat st;
+
+	if (fstatat(listener->folder, listener->file, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	return unlinkat(listener->folder, listener->file, 0) < 0 ? -errno : 0;
+}
+
+static int bind_path(struct listener *listener, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	text_copy(address.sun_path, sizeof(address.sun_path), path);
+	listener->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (listener->socket < 0)
+		return -errno;
+	/* The file gets the mode that the socket has at bind(2), so that it never has another. */
+	if (fchmod(listener->socket, 0666) < 0 ||
+	    bind(listener->socket, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(listener->socket, SOMAXCONN) < 0)
+		return -errno;
+	return 0;
+}
+
+static int open_path(struct listener *listener, const char *path)
+{
+	int r = split_path(listener, path);
+
+	if (r < 0)
+		return r;
+	listener->lock = lockfile_take(listener->folder, listener->lock_file);
+	if (listener->lock == -EWOULDBLOCK)
+		return -EADDRINUSE;
+	if (listener->lock < 0)
+		return listener->lock;
+	r = remove_stale(listener);
+	return r < 0 ? r : bind_path(listener, path);
+}
+
+int listener_open(struct listener **ret, const char *path)
+{
+	struct listener *listener = allocate();
+
+	if (!listener)
+		return -ENOMEM;
+	int r = open_path(listener, path);
+	if (r < 0) {
+		listener_free(listener);
+		return r;
+	}
+	*ret = listener;
+	return 0;
+}
+
+int listener_adopt(struct listener **ret, int socket)
+{
+	struct listener *listener = allocate();
+	int flags = fcntl(socket, F_GETFL);
+
+	if (!listener)
+		return -ENOMEM;
+	listener->socket = socket;
+	if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0) {
+		int r = -errno;
+		listener->socket = -1;
+		listener_free(listener);
+		return r;
+	}
+	*ret = listener;
+	return 0;
+}
+
+struct listener *listener_free(struct listener *listener)
+{
+	if (!listener)
+		return NULL;
+	if (listener->on_connect)
+		event_free(listener->on_connect);
+	if (listener->on_pause_over)
+		event_free(listener->on_pause_over);
+	/* Without the lock, the socket of that name is another daemon's. */
+	if (listener->lock >= 0) {
+		if (listener->socket >= 0)
+			unlinkat(listener->folder, listener->file, 0);
+		listener->lock = lockfile_remove(listener->folder, listener->lock_file,
+						 listener->lock);
+	}
+	close_fd(listener->socket);
+	close_fd(listener->folder);
+	close_fd(listener->spare);
+	free(listener);
+	return NULL;
+}
+
+/* --- accepting -------------------------------------------------------------------------------- */
+
+static void pause_accepting(struct listener *listener)
+{
+	static const struct timeval one_second = {.tv_sec = 1};
+
+	log_warning("no descriptor left, and none in reserve: no client is accepted for a second");
+	event_del(listener->on_connect);
+	event_add(listener->on_pause_over, &one_second);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *context)
+{
+	struct listener *listener = context;
+
+	(void)fd, (void)what;
+	listener->spare = listener->spare < 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC)
+					      : listener->spare;
+	event_add(listener->on_connect, NULL);
+}
+
+/* Spends the reserve on telling one client why it is not served. */
+static void refuse_one(struct listener *listener)
+{
+	if (listener->spare < 0) {
+		pause_accepting(listener);
+		return;
+	}
+	listener->spare = close_fd(listener->spare);
+	int socket = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (socket >= 0)
+		client_refuse(socket, WIRE_NO_DESCRIPTORS,
+			      "the daemon has no descriptor left (RLIMIT_NOFILE)");
+	close_fd(socket);
+	listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Returns whether there may be another one waiting. */
+static bool accept_one(struct listener *listener)
+{
+	int socket = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (socket >= 0) {
+		listener->fn(socket, listener->context);
+		return true;
+	}
+	if (errno == EMFILE || errno == ENFILE)
+		refuse_one(listener);
+	return errno == ECONNABORTED || errno == EINTR;
+}
+
+static void on_connect(evutil_socket_t fd, short what, void *context)
+{
+	struct listener *listener = context;
+
+	(void)fd, (void)what;
+	for (int i = 0; i < ACCEPTS_AT_ONCE && accept_one(listener); i++)
+		;
+}
+
+int listener_start(struct listener *listener, struct event_base *loop, listener_fn *fn,
+		   void *context)
+{
+	listener->fn = fn;
+	listener->context = context;
+	listener->on_connect = event_new(loop, listener->socket, EV_READ | EV_PERSIST, on_connect,
+					 listener);
+	listener->on_pause_over = evtimer_new(loop, on_pause_over, listener);
+	if (!listener->on_connect || !listener->on_pause_over ||
+	    event_add(listener->on_connect, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}

@@ -1,0 +1,22 @@
+# src/shmd: the daemon's edge; everything but main() is a library for the tests
+noinst_LTLIBRARIES += libdaemon.la
+libdaemon_la_SOURCES = \
+	src/shmd/client.c src/shmd/client.h \
+	src/shmd/config.c src/shmd/config.h \
+	src/shmd/dispatch.c src/shmd/dispatch.h \
+	src/shmd/helper.c src/shmd/helper.h \
+	src/shmd/listener.c src/shmd/listener.h \
+	src/shmd/peer.c src/shmd/peer.h \
+	src/shmd/process.c src/shmd/process.h \
+	src/shmd/query.c src/shmd/query.h \
+	src/shmd/reaper.c src/shmd/reaper.h \
+	src/shmd/reply.c src/shmd/reply.h \
+	src/shmd/server.c src/shmd/server.h \
+	src/shmd/service.c src/shmd/service.h
+libdaemon_la_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(INIH_CFLAGS) $(SYSTEMD_CFLAGS)
+libdaemon_la_LIBADD = $(LIBEVENT_LIBS) $(INIH_LIBS) $(SYSTEMD_LIBS)
+
+sbin_PROGRAMS = shmd
+shmd_SOURCES = src/shmd/main.c
+shmd_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
+shmd_LDADD = $(DAEMON_LIBS)

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* The command line of the daemon: options, configuration, and where it listens. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "shmd/config.h"
+#include "shmd/listener.h"
+#include "shmd/server.h"
+#include "shmd/service.h"
+
+#define EXIT_USAGE  2
+#define EXIT_CONFIG 78 /* EX_CONFIG of sysexits.h */
+
+struct arguments {
+	const char *config_file;
+	const char *socket;
+	enum log_level level; /* LOG_LEVELS: not given */
+	int ready_fd;         /* -1: not given */
+	bool user;
+	bool check_config;
+	bool dump_config;
+};
+
+enum { OPTION_USER = 256, OPTION_CHECK, OPTION_DUMP, OPTION_READY, OPTION_VERSION, OPTION_HELP };
+
+static const struct option options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"socket", required_argument, NULL, 's'},
+	{"log-level", required_argument, NULL, 'l'},
+	{"user", no_argument, NULL, OPTION_USER},
+	{"check-config", no_argument, NULL, OPTION_CHECK},
+	{"dump-config", no_argument, NULL, OPTION_DUMP},
+	{"ready-fd", required_argument, NULL, OPTION_READY},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{0},
+};
+
+static const char help[] =
+	"Usage: shmd [OPTION]...\n"
+	"Broker shared memory between the processes of this machine.\n\n"
+	"  -c, --config=FILE      read this configuration alone\n"
+	"  -s, --socket=SOCKET    listen here\n"
+	"  -l, --log-level=LEVEL  error, warning, notice, info or debug\n"
+	"      --user             serve one user: listen in $XDG_RUNTIME_DIR\n"
+	"      --check-config     only read the configuration, and say what is wrong with it\n"
+	"      --dump-config      print the configuration in force, and end\n"
+	"      --ready-fd=FD      write a newline to this descriptor when clients can connect\n"
+	"      --version          print the version, and end\n"
+	"      --help             print this, and end\n\n"
+	"See shmd(8) and shmd.conf(5).\n";
+
+static int usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int usage(const char *format, ...)
+{
+	va_list ap;
+
+	fputs("shmd: ", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputs("\nTry 'shmd --help'.\n", stderr);
+	return EXIT_USAGE;
+}
+
+static int parse_fd(const char *text, int *ret)
+{
+	uint64_t value;
+
+	if (parse_u64(text, &value) < 0 || value > INT32_MAX)
+		return -EINVAL;
+	*ret = (int)value;
+	return 0;
+}
+
+/* Returns -1 to go on, or the exit status. */
+static int take_option(int option, struct arguments *arguments)
+{
+	switch (option) {
+	case 'c':
+		arguments->config_file = optarg;
+		return -1;
+	case 's':
+		arguments->socket = optarg;
+		return -1;
+	case 'l':
+		if (log_level_parse(optarg, &arguments->level) < 0)
+			return usage("there is no log level '%s'", optarg);
+		return -1;
+	case OPTION_USER:
+		arguments->user = true;
+		return -1;
+	case OPTION_CHECK:
+		arguments->check_config = true;
+		return -1;
+	case OPTION_DUMP:
+		arguments->dump_config = true;
+		return -1;
+	case OPTION_READY:
+		if (parse_fd(optarg, &arguments->ready_fd) < 0)
+			return usage("'%s' is not a descriptor", optarg);
+		return -1;
+	case OPTION_VERSION:
+		puts("shmd " PACKAGE_VERSION);
+		return EXIT_SUCCESS;
+	case OPTION_HELP:
+		fputs(help, stdout);
+		return EXIT_SUCCESS;
+	default:
+		fputs("Try 'shmd --help'.\n", stderr);
+		return EXIT_USAGE;
+	}
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+	int option;
+
+	*ret = (struct arguments){.level = LOG_LEVELS, .ready_fd = -1};
+	while ((option = getopt_long(argc, argv, "c:s:l:", options, NULL)) != -1) {
+		int status = take_option(option, ret);
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return usage("'%s' is too much: there are no arguments", argv[optind]);
+	return -1;
+}
+
+/* A user's own daemon lives where that user's things do. */
+static int user_socket(char *ret, size_t room)
+{
+	const char *folder = getenv("XDG_RUNTIME_DIR");
+	char path[CONFIG_PATH_MAX];
+
+	if (!folder || folder[0] != '/') {
+		log_error("--user needs XDG_RUNTIME_DIR, which is not set");
+		return -EINVAL;
+	}
+	int n = snprintf(path, sizeof(path), "%s/shmd", folder);
+	if (n < 0 || (size_t)n + sizeof("/shmd.sock") > sizeof(path)) {
+		log_error("the path of XDG_RUNTIME_DIR is too long for a socket");
+		return -ENAMETOOLONG;
+	}
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		log_error("cannot make %s: %s", path, strerror(errno));
+		return -errno;
+	}
+	snprintf(ret, room, "%.*s/shmd.sock", n, path);
+	return 0;
+}
+
+/* -s goes before --user, and both before the configuration. */
+static int choose_socket(const struct arguments *arguments, struct config *config)
+{
+	if (arguments->socket) {
+		if (strlen(arguments->socket) >= sizeof(config->socket)) {
+			log_error("the path of the socket has %zu bytes; at most %zu are allowed",
+				  strlen(arguments->socket), sizeof(config->socket) - 1);
+			return -ENAMETOOLONG;
+		}
+		text_copy(config->socket, sizeof(config->socket), arguments->socket);
+		return 0;
+	}
+	return arguments->user ? user_socket(config->socket, sizeof(config->socket)) : 0;
+}
+
+static int listen_on_path(const char *path, struct listener **ret)
+{
+	int r = listener_open(ret, path);
+
+	if (r == -EADDRINUSE)
+		log_error("a daemon is already serving %s", path);
+	else if (r == -EEXIST)
+		log_error("%s exists, and is no socket", path);
+	else if (r < 0)
+		log_error("cannot listen on %s: %s", path, strerror(-r));
+	return r;
+}
+
+/* What systemd hands over goes before every path. */
+static int listen_somewhere(const struct config *config, struct listener **ret)
+{
+	int socket = service_socket();
+
+	if (socket == -ENOENT)
+		return listen_on_path(config->socket, ret);
+	if (socket < 0) {
+		log_error("systemd handed over something else than one listening "
+			  "SOCK_SEQPACKET socket");
+		return socket;
+	}
+	return listener_adopt(ret, socket);
+}
+
+static void tell_ready(int fd)
+{
+	if (fd < 0)
+		return;
+	if (write(fd, "\n", 1) != 1)
+		log_warning("cannot tell descriptor %d that clients can connect: %s", fd,
+			    strerror(errno));
+	close_fd(fd);
+}
+
+static int serve(const struct arguments *arguments, const struct config *config)
+{
+	struct listener *listener;
+	struct server *server;
+
+	if (listen_somewhere(config, &listener) < 0)
+		return EXIT_FAILURE;
+	if (server_new(&server, config, listener) < 0)
+		return EXIT_FAILURE;
+	server->config_file = arguments->config_file;
+	server->log_level_override = arguments->level;
+	log_notice("version " PACKAGE_VERSION ", instance %s, serving %s",
+		   server->registry->instance.name, config->socket);
+	tell_ready(arguments->ready_fd);
+	int r = server_run(server);
+	server_free(server);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static void become_a_daemon_of_its_own(void)
+{
+	/* Files get the modes that we say: a socket is for everybody. */
+	umask(0);
+	/* Other processes of our user shall not reach our descriptors through /proc. */
+	prctl(PR_SET_DUMPABLE, 0);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments;
+	struct config config;
+	char error[CONFIG_ERROR_MAX];
+	int status = parse_arguments(argc, argv, &arguments);
+
+	if (status >= 0)
+		return status;
+	log_open("shmd");
+	if (config_load(&config, arguments.config_file, error) < 0) {
+		log_error("%s", error);
+		return EXIT_CONFIG;
+	}
+	if (arguments.check_config)
+		return EXIT_SUCCESS;
+	log_set_level(arguments.level < LOG_LEVELS ? arguments.level
+						   : (enum log_level)config.log_level);
+	if (choose_socket(&arguments, &config) < 0)
+		return EXIT_FAILURE;
+	if (arguments.dump_config) {
+		config_print(&config, CONFIG_VALUES, stdout);
+		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	}
+	become_a_daemon_of_its_own();
+	return serve(&arguments, &config);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/peer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+
+#define GROUPS_USUAL 64
+
+/* SO_PEERGROUPS answers ERANGE with the size that it needs. */
+static int read_groups(int socket, gid_t **ret, size_t *ret_n)
+{
+	socklen_t size = GROUPS_USUAL * sizeof(gid_t);
+	_cleanup_free_ gid_t *groups = malloc(size);
+
+	if (!groups)
+		return -ENOMEM;
+	while (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0) {
+		if (errno != ERANGE)
+			return errno == ENODATA || errno == ENOPROTOOPT ? 0 : -errno;
+		gid_t *larger = realloc(groups, size);
+		if (!larger)
+			return -ENOMEM;
+		groups = larger;
+	}
+	*ret_n = size / sizeof(gid_t);
+	if (*ret_n > 0)
+		*ret = steal_ptr(groups);
+	return 0;
+}
+
+int peer_read(int socket, pid_t *ret_pid, struct credentials *ret)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	gid_t *groups = NULL;
+	size_t n_groups = 0;
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return -errno;
+	int r = read_groups(socket, &groups, &n_groups);
+	if (r < 0)
+		return r;
+	credentials_init(ret, peer.uid, peer.gid, groups, n_groups);
+	*ret_pid = peer.pid;
+	return 0;
+}
+
+void peer_command(pid_t pid, char *ret, size_t room)
+{
+	char file[32];
+
+	ret[0] = '\0';
+	snprintf(file, sizeof(file), "/proc/%d/comm", (int)pid);
+	_cleanup_close_ int fd = pid > 0 ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t n = fd < 0 ? 0 : read(fd, ret, room - 1);
+	if (n < 0)
+		n = 0;
+	ret[n] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+	text_make_printable(ret);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Who connected, as the kernel noted it at connect(2). */
+#ifndef SHMD_PEER_H
+#define SHMD_PEER_H
+
+#include <sys/types.h>
+
+#include "core/access.h"
+
+/* Reads pid, user and groups of a socket's peer. Returns 0, and then the caller frees the credentials
+ * with credentials_fini(); or -errno. The pid is 0 in a PID namespace that we cannot see. */
+int peer_read(int socket, pid_t *ret_pid, struct credentials *ret);
+
+/* Writes the name of a process as it is now, made printable; "" if it cannot be read. */
+void peer_command(pid_t pid, char *ret, size_t room);
+
+#endif

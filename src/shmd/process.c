@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* Linux 6.5; the headers of Debian 12 do not have it. */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+int process_table_init(struct process_table *table)
+{
+	*table = (struct process_table){.epoll = epoll_create1(EPOLL_CLOEXEC)};
+	return table->epoll < 0 ? -errno : 0;
+}
+
+void process_table_fini(struct process_table *table)
+{
+	table->epoll = close_fd(table->epoll);
+}
+
+/*
+ * The kernel's own answer where there is one. Before Linux 6.5 the pid has to do, and between the
+ * peer's connect() and now that number may have been given to another process; a peer that has died
+ * has hung up, unless a child of its holds the socket, so that this is the only case left.
+ */
+static int open_pidfd(int socket, pid_t pid)
+{
+	int fd;
+	socklen_t size = sizeof(fd);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0)
+		return fd;
+	if (errno != ENOPROTOOPT && errno != EOPNOTSUPP)
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -ESRCH;
+	if (pid == 0)
+		return -EOPNOTSUPP;
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+	struct pollfd hung_up = {.fd = socket};
+	if (poll(&hung_up, 1, 0) == 1 && hung_up.revents & POLLHUP) {
+		close_fd(fd);
+		return -ESRCH;
+	}
+	return fd;
+}
+
+bool process_is_dead(const struct process *process)
+{
+	struct pollfd dead = {.fd = process->pidfd, .events = POLLIN};
+
+	return poll(&dead, 1, 0) == 1;
+}
+
+/* Connections are accepted in the order they were made, so one that comes with the number of a
+ * process that we know, and that still lives, is that process's. */
+static struct process *find_living(struct process_table *table, pid_t pid)
+{
+	struct process *process = NULL;
+
+	if (pid != 0)
+		HASH_FIND_INT(table->by_pid, &pid, process);
+	return process && !process_is_dead(process) ? process : NULL;
+}
+
+static int add_to_table(struct process_table *table, struct process *process)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = process};
+	struct process *older;
+
+	if (epoll_ctl(table->epoll, EPOLL_CTL_ADD, process->pidfd, &event) < 0)
+		return -errno;
+	if (process->pid == 0)
+		return 0;
+	/* A dead one of the same number, whose end was not served yet, can be found no more. */
+	HASH_FIND_INT(table->by_pid, &process->pid, older);
+	if (older)
+		HASH_DEL(table->by_pid, older);
+	HASH_ADD_INT(table->by_pid, pid, process);
+	return HASH_ADDED(hh, process) ? 0 : -ENOMEM;
+}
+
+int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret)
+{
+	struct process *process = find_living(table, pid);
+
+	if (process) {
+		*ret = process;
+		return 0;
+	}
+	_cleanup_close_ int pidfd = open_pidfd(socket, pid);
+	if (pidfd == -EOPNOTSUPP) {
+		*ret = NULL;
+		return 0;
+	}
+	if (pidfd < 0)
+		return pidfd;
+	process = calloc(1, sizeof(*process));
+	if (!process)
+		return -ENOMEM;
+	*process = (struct process){.pid = pid, .pidfd = pidfd, .table = table};
+	int r = add_to_table(table, process);
+	if (r < 0) {
+		free(process);
+		return r;
+	}
+	steal_fd(&pidfd);
+	*ret = process;
+	return 0;
+}
+
+void process_put(struct process *process)
+{
+	struct process *found = NULL;
+
+	if (!process || process->clients)
+		return;
+	HASH_FIND_INT(process->table->by_pid, &process->pid, found);
+	if (found == process)
+		HASH_DEL(process->table->by_pid, process);
+	/* Closing alone would leave it in the epoll if somebody else had a duplicate. Nobody has. */
+	close_fd(process->pidfd);
+	free(process);
+}
+
+struct process *process_table_next_dead(struct process_table *table)
+{
+	struct epoll_event event;
+
+	return epoll_wait(table->epoll, &event, 1, 0) == 1 ? event.data.ptr : NULL;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The processes at the other ends, each with one pidfd, however many connections it has. End-of-file
+ * is not death: a forked child keeps its parent's socket open. Death is what the pidfd says.
+ *
+ * All pidfds stand in one epoll of their own, which the loop watches as a single descriptor.
+ */
+#ifndef SHMD_PROCESS_H
+#define SHMD_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/hash.h"
+
+struct client;
+
+struct process {
+	pid_t pid; /* 0: in a PID namespace that we cannot see */
+	int pidfd;
+	struct client *clients; /* through process_prev and process_next */
+	struct process_table *table;
+	UT_hash_handle hh;
+};
+
+struct process_table {
+	int epoll;              /* readable when somebody has died */
+	struct process *by_pid; /* those whose pid we know */
+};
+
+int process_table_init(struct process_table *table);
+
+/* No process may be left. */
+void process_table_fini(struct process_table *table);
+
+/*
+ * Finds or makes the entry of the process that connected `socket`, whose pid SO_PEERCRED told.
+ * Entries are shared and end with process_put() when their last client has gone.
+ *
+ * Returns 0 and the entry, or NULL where the kernel offers no pidfd and end-of-file must do;
+ * -ESRCH: the process is dead already; or another errno.
+ */
+int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret);
+
+/* Ends the entry if it has no clients. Takes NULL. */
+void process_put(struct process *process);
+
+bool process_is_dead(const struct process *process);
+
+/* One of the processes that have died, or NULL if no other has. It is named again until it is put.
+ * Never blocks. */
+struct process *process_table_next_dead(struct process_table *table);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/query.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "core/memory.h"
+#include "shmd/client.h"
+#include "shmd/peer.h"
+#include "shmd/reply.h"
+#include "shmd/server.h"
+
+/* Entries in a page, so that it fits a packet, and entries looked at for one, so that a listing in
+ * which the caller may see nothing does not hold up the others. */
+#define PAGE_SEGMENTS    128
+#define PAGE_ATTACHMENTS 512
+#define PAGE_CLIENTS     512
+#define PAGE_LOOKED_AT   1024
+
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
+			       PAGE_SEGMENTS * sizeof(struct wire_entry) <=
+		       WIRE_PACKET_MAX,
+	       "a page of segments fits a packet");
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_shown) +
+			       PAGE_ATTACHMENTS * sizeof(struct wire_attachment) <=
+		       WIRE_PACKET_MAX,
+	       "a page of attachments fits a packet");
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
+			       PAGE_CLIENTS * sizeof(struct wire_client) <=
+		       WIRE_PACKET_MAX,
+	       "a page of clients fits a packet");
+
+/* --- segments --------------------------------------------------------------------------------- */
+
+static uint32_t lifetime_on_wire(enum lifetime lifetime)
+{
+	switch (lifetime) {
+	case LIFETIME_CLIENTS:
+		return WIRE_LIFETIME_CLIENTS;
+	case LIFETIME_OWNER:
+		return WIRE_LIFETIME_OWNER;
+	case LIFETIME_PERSISTENT:
+		return WIRE_LIFETIME_PERSISTENT;
+	}
+	return WIRE_LIFETIME_CLIENTS;
+}
+
+static uint32_t flags_of(const struct segment *segment)
+{
+	return (segment->readers_lock ? WIRE_SEGMENT_READERS : 0) |
+	       (segment->huge ? WIRE_SEGMENT_HUGE : 0) |
+	       (segment->state == SEGMENT_DROPPED ? WIRE_SEGMENT_DROPPED : 0) |
+	       (segment->state == SEGMENT_LINGERING ? WIRE_SEGMENT_LINGERS : 0);
+}
+
+void query_put_segment(const struct segment *segment, struct wire_segment *ret)
+{
+	ret->id = segment->id;
+	ret->size = segment->size;
+	ret->uid = segment->ownership.uid;
+	ret->gid = segment->ownership.gid;
+	ret->mode = segment->ownership.mode;
+	ret->lifetime = lifetime_on_wire(segment->lifetime);
+	ret->linger_ms = (uint32_t)(segment->linger_ns / NSEC_PER_MSEC);
+	ret->permits = segment->permits;
+	ret->flags = flags_of(segment);
+	text_copy(ret->name, sizeof(ret->name), segment->name);
+	text_copy(ret->semaphore, sizeof(ret->semaphore), segment->semaphore.name);
+}
+
+static void put_entry(const struct segment *segment, struct wire_entry *ret)
+{
+	query_put_segment(segment, &ret->segment);
+	ret->allocated = memory_allocated(segment->fd);
+	ret->age_ms = (clock_boottime_ns() - segment->created_at) / NSEC_PER_MSEC;
+	ret->clients = segment->n_attachments;
+}
+
+int query_list(struct client *client, const void *body, struct reply *reply, struct refusal *why)
+{
+	const struct registry *registry = client->server->registry;
+	uint64_t last = ((const struct wire_page *)body)->after;
+	struct wire_entries *page = packet_append(&reply->writer, sizeof(*page));
+	struct segment *segment = registry_next(registry, last);
+
+	(void)why;
+	for (unsigned n = 0; segment && n < PAGE_LOOKED_AT && page->entries < PAGE_SEGMENTS; n++) {
+		if (segment_is_visible(segment, &client->session.who)) {
+			put_entry(segment,
+				  packet_append(&reply->writer, sizeof(struct wire_entry)));
+			page->entries++;
+		}
+		last = segment->id;
+		segment = registry_next(registry, last);
+	}
+	page->next = segment ? last : 0;
+	return 0;
+}
+
+/* Processes of other users stay hidden, but from the segment's owner and from privileged users. */
+static bool may_see(const struct client *client, const struct segment *segment,
+		    const struct session *other)
+{
+	const struct credentials *who = &client->session.who;
+
+	return access_is_privileged(who) || access_is_owner(who, &segment->ownership) ||
+	       (who->is_mapped && who->uid == other->who.uid);
+}
+
+static void put_attachment(const struct attachment *attachment, struct wire_attachment *ret)
+{
+	const struct session *session = attachment->session;
+
+	ret->client = session->id;
+	ret->pid = (uint32_t)session->pid;
+	ret->uid = session->who.uid;
+	ret->flags = attachment_is_read_only(attachment) ? WIRE_READ_ONLY : 0;
+	peer_command(session->pid, ret->command, sizeof(ret->command));
+}
+
+/* The cursor counts attachments: their list has no order that would last longer. */
+static void put_attachments(struct client *client, const struct segment *segment, uint64_t after,
+			    struct wire_entries *page, struct reply *reply)
+{
+	uint64_t at = 0;
+
+	for (const struct attachment *a = segment->attachments; a; a = a->next, at++) {
+		if (at < after || !may_see(client, segment, a->session))
+			continue;
+		if (page->entries == PAGE_ATTACHMENTS) {
+			page->next = at;
+			return;
+		}
+		put_attachment(a, packet_append(&reply->writer, sizeof(struct wire_attachment)));
+		page->entries++;
+	}
+}
+
+int query_show(struct client *client, const void *body, struct reply *reply, struct refusal *why)
+{
+	const struct wire_show *show = body;
+	struct segment *segment;
+	int r = registry_find(client->server->registry, &client->session.who, 0, show->name,
+			      &segment, why);
+
+	if (r != 0)
+		return r;
+	struct wire_shown *shown = packet_append(&reply->writer, sizeof(*shown));
+	put_entry(segment, &shown->entry);
+	shown->permits_available = semaphore_value(&segment->semaphore);
+	put_attachments(client, segment, show->after, &shown->page, reply);
+	return 0;
+}
+
+/* --- clients ---------------------------------------------------------------------------------- */
+
+static struct client *next_client(const struct server *server, uint64_t after)
+{
+	struct client *client;
+
+	HASH_FIND(hh, server->clients, &after, sizeof(after), client);
+	if (client)
+		return client->hh.next;
+	for (client = server->clients; client && client->session.id <= after;)
+		client = client->hh.next;
+	return client;
+}
+
+static void put_client(const struct client *client, struct wire_client *ret)
+{
+	const struct session *session = &client->session;
+
+	ret->id = session->id;
+	ret->pid = (uint32_t)session->pid;
+	ret->uid = session->who.uid;
+	ret->gid = session->who.gid;
+	ret->segments = session_segments(session);
+	ret->bytes = session->bytes;
+	ret->connected_ms = (clock_boottime_ns() - client->connected_at) / NSEC_PER_MSEC;
+	peer_command(session->pid, ret->command, sizeof(ret->command));
+}
+
+int query_clients(struct client *client, const void *body, struct reply *reply, struct refusal *why)
+{
+	const struct credentials *who = &client->session.who;
+	uint64_t last = ((const struct wire_page *)body)->after;
+	struct wire_entries *page = packet_append(&reply->writer, sizeof(*page));
+	struct client *other = next_client(client->server, last);
+
+	(void)why;
+	for (unsigned n = 0; other && n < PAGE_LOOKED_AT && page->entries < PAGE_CLIENTS; n++) {
+		if (access_is_privileged(who) ||
+		    (who->is_mapped && other->session.who.uid == who->uid)) {
+			put_client(other,
+				   packet_append(&reply->writer, sizeof(struct wire_client)));
+			page->entries++;
+		}
+		last = other->session.id;
+		other = other->hh.next;
+	}
+	page->next = other ? last : 0;
+	return 0;
+}
+
+/* --- the daemon ------------------------------------------------------------------------------- */
+
+static void put_counters(const struct statistics *statistics, struct reply *reply)
+{
+	for (enum statistic i = 0; i < STATISTICS; i++) {
+		struct wire_counter *counter = packet_append(&reply->writer, sizeof(*counter));
+		text_copy(counter->name, sizeof(counter->name), statistic_name(i));
+		counter->value = statistics->counts[i];
+	}
+}
+
+static void put_limit(const char *name, uint64_t value, uint64_t use, struct reply *reply)
+{
+	struct wire_limit *limit = packet_append(&reply->writer, sizeof(*limit));
+
+	text_copy(limit->name, sizeof(limit->name), name);
+	limit->value = value;
+	limit->use = use;
+}
+
+static void put_limits(const struct quota *quota, uid_t uid, struct reply *reply)
+{
+	for (enum quota_resource i = 0; i < QUOTA_RESOURCES; i++) {
+		put_limit(quota_total_name(i), quota->limits.total[i], quota->used[i], reply);
+		put_limit(quota_per_user_name(i), quota->limits.per_user[i],
+			  quota_used_by(quota, uid, i), reply);
+	}
+}
+
+int query_status(struct client *client, const void *body, struct reply *reply, struct refusal *why)
+{
+	const struct server *server = client->server;
+	const struct quota *quota = &server->registry->quota;
+	struct wire_status *status = packet_append(&reply->writer, sizeof(*status));
+
+	(void)body, (void)why;
+	text_copy(status->version, sizeof(status->version), PACKAGE_VERSION);
+	status->pid = (uint32_t)getpid();
+	status->counters = STATISTICS;
+	status->limits = 2 * QUOTA_RESOURCES;
+	status->uptime_ms = (clock_boottime_ns() - server->started_at) / NSEC_PER_MSEC;
+	status->clients = quota->used[QUOTA_CLIENTS];
+	status->segments = quota->used[QUOTA_SEGMENTS];
+	status->bytes = quota->used[QUOTA_BYTES];
+	text_copy(status->degraded, sizeof(status->degraded), server->registry->degraded);
+	put_counters(&server->registry->statistics, reply);
+	put_limits(quota, client->session.who.uid, reply);
+	return 0;
+}

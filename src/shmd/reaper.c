@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/reaper.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "shmd/helper.h"
+
+/* Segments decided about before clients get their turn: some 10 us each. */
+#define SLICE 64
+
+struct reaper {
+	struct registry *registry;
+	struct helper *helper;
+	int timerfd;        /* CLOCK_BOOTTIME, which libevent's own timers do not know */
+	uint64_t armed_for; /* what it stands at; 0: off */
+	struct event *on_timer;
+	struct event *on_watch;
+	struct event *on_helper;
+	struct event *on_slice;
+};
+
+/* A segment's descriptors on their way through the helper. */
+struct closing {
+	struct helper_job job; /* first: the job is the closing */
+	struct reaper *reaper;
+	struct segment *segment;
+	int fds[2];
+};
+
+static void close_them(struct helper_job *job)
+{
+	struct closing *closing = (struct closing *)job;
+
+	close_fd(closing->fds[0]);
+	close_fd(closing->fds[1]);
+}
+
+static void closed(struct helper_job *job)
+{
+	struct closing *closing = (struct closing *)job;
+
+	registry_forget(closing->reaper->registry, closing->segment);
+	free(closing);
+}
+
+static void close_unused(struct reaper *reaper)
+{
+	struct closing one = {.job = {.run = close_them, .done = closed}, .reaper = reaper};
+
+	while ((one.segment = registry_take_unused(reaper->registry, one.fds))) {
+		struct closing *closing = malloc(sizeof(*closing));
+		if (closing) {
+			*closing = one;
+			helper_submit(reaper->helper, &closing->job);
+		} else {
+			/* Late for the others, but not lost. */
+			close_them(&one.job);
+			registry_forget(reaper->registry, one.segment);
+		}
+	}
+}
+
+static void set_timer(struct reaper *reaper)
+{
+	uint64_t deadline = registry_next_deadline(reaper->registry);
+	struct itimerspec when = {.it_value = {.tv_sec = (time_t)(deadline / NSEC_PER_SEC),
+					       .tv_nsec = (long)(deadline % NSEC_PER_SEC)}};
+
+	if (deadline == reaper->armed_for)
+		return;
+	if (timerfd_settime(reaper->timerfd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+		reaper->armed_for = deadline;
+}
+
+/* A timer of no time is served when the loop comes round; an active event would come before
+ * everybody else. */
+static void come_back(struct reaper *reaper)
+{
+	static const struct timeval at_once;
+
+	event_add(reaper->on_slice, &at_once);
+}
+
+void reaper_kick(struct reaper *reaper)
+{
+	if (reaper->registry->queue && !event_pending(reaper->on_slice, EV_TIMEOUT, NULL))
+		come_back(reaper);
+	close_unused(reaper);
+	set_timer(reaper);
+}
+
+static void on_slice(evutil_socket_t fd, short what, void *context)
+{
+	struct reaper *reaper = context;
+
+	(void)fd, (void)what;
+	registry_settle_some(reaper->registry, SLICE, clock_boottime_ns());
+	reaper_kick(reaper);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+	struct reaper *reaper = context;
+	uint64_t count;
+
+	(void)what;
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+	reaper->armed_for = 0;
+	registry_run_timers(reaper->registry, clock_boottime_ns());
+	reaper_kick(reaper);
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *context)
+{
+	struct reaper *reaper = context;
+
+	(void)fd, (void)what;
+	registry_read_watch(reaper->registry, clock_boottime_ns());
+	reaper_kick(reaper);
+}
+
+static void on_helper(evutil_socket_t fd, short what, void *context)
+{
+	struct reaper *reaper = context;
+
+	(void)fd, (void)what;
+	helper_reap(reaper->helper);
+}
+
+static struct event *listen_to(struct reaper *reaper, struct event_base *loop, int fd,
+			       event_callback_fn callback)
+{
+	struct event *event = event_new(loop, fd, EV_READ | EV_PERSIST, callback, reaper);
+
+	if (event)
+		event_add(event, NULL);
+	return event;
+}
+
+static struct event *free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+	return NULL;
+}
+
+static int start(struct reaper *reaper, struct event_base *loop)
+{
+	int r = helper_new(&reaper->helper);
+
+	if (r < 0)
+		return r;
+	reaper->timerfd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (reaper->timerfd < 0)
+		return -errno;
+	reaper->on_timer = listen_to(reaper, loop, reaper->timerfd, on_timer);
+	reaper->on_helper = listen_to(reaper, loop, helper_fd(reaper->helper), on_helper);
+	reaper->on_slice = evtimer_new(loop, on_slice, reaper);
+	if (!reaper->on_timer || !reaper->on_helper || !reaper->on_slice)
+		return -ENOMEM;
+	if (reaper->registry->watch.fd < 0)
+		return 0;
+	reaper->on_watch = listen_to(reaper, loop, reaper->registry->watch.fd, on_watch);
+	return reaper->on_watch ? 0 : -ENOMEM;
+}
+
+int reaper_new(struct reaper **ret, struct event_base *loop, struct registry *registry)
+{
+	struct reaper *reaper = calloc(1, sizeof(*reaper));
+
+	if (!reaper)
+		return -ENOMEM;
+	reaper->registry = registry;
+	reaper->timerfd = -1;
+	int r = start(reaper, loop);
+	if (r < 0) {
+		reaper_free(reaper);
+		return r;
+	}
+	*ret = reaper;
+	return 0;
+}
+
+struct reaper *reaper_free(struct reaper *reaper)
+{
+	if (!reaper)
+		return NULL;
+	free_event(reaper->on_timer);
+	free_event(reaper->on_watch);
+	free_event(reaper->on_helper);
+	free_event(reaper->on_slice);
+	helper_free(reaper->helper);
+	close_fd(reaper->timerfd);
+	free(reaper);
+	return NULL;
+}

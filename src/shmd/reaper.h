@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Brings the registry's deadlines, its watch and its unused segments together with the loop: what the
+ * core decides at a time, the reaper wakes it for; what it lets go of, the helper closes. When
+ * nothing is due, nothing runs.
+ */
+#ifndef SHMD_REAPER_H
+#define SHMD_REAPER_H
+
+#include "core/registry.h"
+
+struct event_base;
+struct reaper;
+
+int reaper_new(struct reaper **ret, struct event_base *loop, struct registry *registry);
+
+/* Waits until everything that was handed to the helper is closed. Returns NULL. */
+struct reaper *reaper_free(struct reaper *reaper);
+
+/* Looks what the registry has for it; to be called after everything that may have changed it. */
+void reaper_kick(struct reaper *reaper);
+
+#endif

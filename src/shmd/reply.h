@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* A packet of replies being made, and the descriptors that go with it until it is sent. */
+#ifndef SHMD_REPLY_H
+#define SHMD_REPLY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "wire/packet.h"
+
+struct reply {
+	struct packet_writer writer;
+	int fds[WIRE_DESCRIPTORS_MAX];
+	bool is_ours[WIRE_DESCRIPTORS_MAX]; /* to be closed once it is sent */
+	unsigned n_fds;
+};
+
+/* `bytes` stays the caller's, has room for WIRE_PACKET_MAX, and is aligned to 8. */
+void reply_init(struct reply *reply, void *bytes);
+
+/* Closes the descriptors that are ours. */
+void reply_fini(struct reply *reply);
+
+/* Puts a descriptor behind those of the packet; with `ours` it is taken over. */
+void reply_add_descriptor(struct reply *reply, int fd, bool ours);
+
+/* Makes the reply outlive the caller's memory and the owners of its descriptors: copies both to the
+ * heap. Returns 0 or -errno; reply_kept_free() frees the copy and returns NULL. */
+int reply_keep(const struct reply *reply, struct reply **ret);
+struct reply *reply_kept_free(struct reply *kept);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/server.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "shmd/client.h"
+#include "shmd/listener.h"
+#include "shmd/reaper.h"
+#include "shmd/service.h"
+
+#define SHM_FOLDER "/dev/shm"
+
+/* Processes whose death is served before the others get their turn. */
+#define DEATHS_AT_ONCE 64
+
+/* Descriptors of our own: the log, the loop, the listener, /dev/shm, replies that are being made. */
+#define DESCRIPTORS_OWN 256
+
+/* --- what happens to it ----------------------------------------------------------------------- */
+
+static void on_connection(int socket, void *context)
+{
+	client_accept(context, socket);
+}
+
+/* A process that is dead has let go of all it had, also where a child holds its sockets. */
+static void bury(struct process *process)
+{
+	struct client *next;
+
+	/* The entry goes with its last client. */
+	for (struct client *client = process->clients; client; client = next) {
+		next = client->process_next;
+		client_free(client);
+	}
+}
+
+static void on_death(evutil_socket_t fd, short what, void *context)
+{
+	struct server *server = context;
+	struct process *dead;
+
+	(void)fd, (void)what;
+	for (int i = 0; i < DEATHS_AT_ONCE; i++) {
+		dead = process_table_next_dead(&server->processes);
+		if (!dead)
+			break;
+		bury(dead);
+	}
+	reaper_kick(server->reaper);
+}
+
+static void apply_log_level(const struct server *server)
+{
+	log_set_level(server->log_level_override < LOG_LEVELS
+			      ? server->log_level_override
+			      : (enum log_level)server->config.log_level);
+}
+
+static void on_hangup(evutil_socket_t fd, short what, void *context)
+{
+	struct server *server = context;
+	struct config config;
+	char error[CONFIG_ERROR_MAX];
+
+	(void)fd, (void)what;
+	if (config_load(&config, server->config_file, error) < 0) {
+		log_error("%s; the configuration stays as it was", error);
+		return;
+	}
+	/* The socket is where clients expect it: it changes with the next start. */
+	memcpy(config.socket, server->config.socket, sizeof(config.socket));
+	server->config = config;
+	config_limits(&server->config, &server->registry->quota.limits);
+	apply_log_level(server);
+	log_notice("configuration read again");
+}
+
+static void on_end(evutil_socket_t fd, short what, void *context)
+{
+	struct server *server = context;
+
+	(void)what;
+	log_notice("ending on %s", strsignal((int)fd));
+	service_notify("STOPPING=1");
+	event_base_loopbreak(server->loop);
+}
+
+/* --- making and ending ------------------------------------------------------------------------ */
+
+static struct event *add(struct server *server, int fd, short what, event_callback_fn fn)
+{
+	struct event *event = event_new(server->loop, fd, what | EV_PERSIST, fn, server);
+
+	if (event && event_add(event, NULL) < 0) {
+		event_free(event);
+		return NULL;
+	}
+	return event;
+}
+
+static int add_events(struct server *server)
+{
+	server->on_death = add(server, server->processes.epoll, EV_READ, on_death);
+	server->on_hangup = add(server, SIGHUP, EV_SIGNAL, on_hangup);
+	server->on_terminate = add(server, SIGTERM, EV_SIGNAL, on_end);
+	server->on_interrupt = add(server, SIGINT, EV_SIGNAL, on_end);
+	return server->on_death && server->on_hangup && server->on_terminate && server->on_interrupt
+		       ? 0
+		       : -ENOMEM;
+}
+
+/* SIGIO tells the holder of a lease that somebody opens the file; nobody is to die of that, nor of a
+ * peer that has gone. */
+static void ignore_signals(void)
+{
+	signal(SIGIO, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void check_descriptors(const struct server *server)
+{
+	struct rlimit limit;
+	uint64_t needed = 2 * (server->config.clients + server->config.segments) + DESCRIPTORS_OWN;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < needed)
+		log_warning("the limits clients=%ju and segments=%ju may need %ju descriptors; "
+			    "RLIMIT_NOFILE lets the daemon have %ju",
+			    (uintmax_t)server->config.clients, (uintmax_t)server->config.segments,
+			    (uintmax_t)needed, (uintmax_t)limit.rlim_cur);
+}
+
+static int set_up(struct server *server)
+{
+	struct quota_limits limits;
+
+	config_limits(&server->config, &limits);
+	int r = registry_new(&server->registry, &limits, SHM_FOLDER, clock_realtime_ns());
+	if (r < 0) {
+		log_error("cannot use %s for semaphores: %s", SHM_FOLDER, strerror(-r));
+		return r;
+	}
+	server->loop = event_base_new();
+	if (!server->loop)
+		return -ENOMEM;
+	r = process_table_init(&server->processes);
+	if (r == 0)
+		r = reaper_new(&server->reaper, server->loop, server->registry);
+	if (r == 0)
+		r = add_events(server);
+	if (r < 0)
+		log_error("cannot set up the event loop: %s", strerror(-r));
+	return r;
+}
+
+int server_new(struct server **ret, const struct config *config, struct listener *listener)
+{
+	struct server *server = calloc(1, sizeof(*server));
+
+	if (!server) {
+		listener_free(listener);
+		return -ENOMEM;
+	}
+	server->config = *config;
+	server->log_level_override = LOG_LEVELS;
+	server->listener = listener;
+	server->processes.epoll = -1;
+	server->next_client = 1;
+	server->started_at = clock_boottime_ns();
+	ignore_signals();
+	check_descriptors(server);
+	int r = set_up(server);
+	if (r < 0) {
+		server_free(server);
+		return r;
+	}
+	*ret = server;
+	return 0;
+}
+
+static struct event *free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+	return NULL;
+}
+
+struct server *server_free(struct server *server)
+{
+	struct client *client, *next;
+
+	if (!server)
+		return NULL;
+	listener_free(server->listener);
+	HASH_ITER (hh, server->clients, client, next)
+		client_free(client);
+	free_event(server->on_death);
+	free_event(server->on_hangup);
+	free_event(server->on_terminate);
+	free_event(server->on_interrupt);
+	reaper_free(server->reaper);
+	registry_free(server->registry);
+	process_table_fini(&server->processes);
+	if (server->loop)
+		event_base_free(server->loop);
+	free(server);
+	return NULL;
+}
+
+int server_run(struct server *server)
+{
+	int r = listener_start(server->listener, server->loop, on_connection, server);
+
+	if (r < 0)
+		return r;
+	service_notify("READY=1");
+	return event_base_dispatch(server->loop) < 0 ? -EIO : 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The running daemon: the loop, and everything that it serves. Owns all parts, makes them in the
+ * order of their dependency and ends them in the reverse.
+ */
+#ifndef SHMD_SERVER_H
+#define SHMD_SERVER_H
+
+#include <stdalign.h>
+#include <stdint.h>
+
+#include "core/registry.h"
+#include "shmd/config.h"
+#include "shmd/process.h"
+#include "wire/protocol.h"
+
+struct client;
+struct event;
+struct event_base;
+struct listener;
+struct reaper;
+
+struct server {
+	struct config config;
+	const char *config_file;           /* read again at SIGHUP; NULL: the system's */
+	enum log_level log_level_override; /* LOG_LEVELS: none */
+
+	struct event_base *loop;
+	struct registry *registry;
+	struct reaper *reaper;
+	struct listener *listener;
+	struct process_table processes;
+	struct client *clients; /* by the id of their session, oldest first */
+	uint64_t next_client;
+	uint64_t started_at; /* CLOCK_BOOTTIME, ns */
+
+	struct event *on_death;
+	struct event *on_hangup;
+	struct event *on_terminate;
+	struct event *on_interrupt;
+
+	/* One packet each at a time; nothing of them outlives its request. */
+	alignas(8) char in[WIRE_PACKET_MAX];
+	alignas(8) char out[WIRE_PACKET_MAX];
+};
+
+/*
+ * Sets everything up, but accepts nobody yet. Takes the listener over, also on failure. Returns 0 or
+ * -errno, and then the log says why.
+ */
+int server_new(struct server **ret, const struct config *config, struct listener *listener);
+struct server *server_free(struct server *server);
+
+/* Serves until SIGTERM or SIGINT. Returns 0 or -errno. */
+int server_run(struct server *server);
+
+#endif
