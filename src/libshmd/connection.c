@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+#include "libshmd/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "libshmd/error.h"
+#include "libshmd/fork.h"
+
+#define SYSTEM_SOCKET "/run/shmd/shmd.sock"
+
+/* --- reaching the daemon ---------------------------------------------------------------------- */
+
+static int choose_path(const char *given, char ret[static CONNECTION_PATH_MAX])
+{
+	const char *path = given ? given : secure_getenv("SHMD_SOCKET");
+
+	if (!path || !path[0])
+		path = SYSTEM_SOCKET;
+	if (strlen(path) >= CONNECTION_PATH_MAX)
+		return error_set(-ENAMETOOLONG,
+				 "the path of the socket has %zu bytes; at most %d are allowed",
+				 strlen(path), CONNECTION_PATH_MAX - 1);
+	text_copy(ret, CONNECTION_PATH_MAX, path);
+	return 0;
+}
+
+static int open_socket(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	char buffer[128];
+	int r;
+
+	if (fd < 0)
+		return error_errno(-errno, "cannot make a socket");
+	text_copy(address.sun_path, sizeof(address.sun_path), path);
+	do
+		r = connect(fd, (struct sockaddr *)&address, sizeof(address));
+	while (r < 0 && errno == EINTR);
+	if (r < 0) {
+		r = -errno;
+		return error_set(r, "cannot connect to %s: %s", path,
+				 strerror_r(-r, buffer, sizeof(buffer)));
+	}
+	return steal_fd(&fd);
+}
+
+static int say_hello(struct shmd *connection)
+{
+	struct wire_hello hello = {.version = WIRE_VERSION, .word_bits = 8 * sizeof(void *)};
+	struct wire_welcome welcome;
+	struct call call = {.op = WIRE_HELLO,
+			    .body = &hello,
+			    .body_size = sizeof(hello),
+			    .reply = &welcome,
+			    .room = sizeof(welcome)};
+	int r = call_perform(connection, &call);
+
+	if (r < 0)
+		return r;
+	if (call.size != sizeof(welcome))
+		return error_set(-EPROTO, "the daemon's welcome has another form");
+	return 0;
+}
+
+static int reach_daemon(struct shmd *connection)
+{
+	connection->socket = open_socket(connection->path);
+	if (connection->socket < 0)
+		return connection->socket;
+	int r = say_hello(connection);
+	if (r < 0)
+		connection->socket = close_fd(connection->socket);
+	return r;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void init_state(struct shmd *connection)
+{
+	pthread_mutex_init(&connection->mutex, NULL);
+	pthread_cond_init(&connection->changed, NULL);
+	connection->socket = -1;
+	connection->broken = 0;
+	connection->is_read = false;
+	connection->calls = NULL;
+	atomic_store(&connection->generation, fork_generation());
+}
+
+static struct shmd *allocate(void)
+{
+	struct shmd *connection = calloc(1, sizeof(*connection));
+
+	if (!connection)
+		return NULL;
+	connection->packet = malloc(WIRE_PACKET_MAX);
+	if (!connection->packet) {
+		free(connection);
+		return NULL;
+	}
+	atomic_init(&connection->refs, 1);
+	init_state(connection);
+	return connection;
+}
+
+int shmd_connect(struct shmd **ret, const char *socket)
+{
+	int r = fork_init();
+
+	if (r < 0)
+		return error_errno(r, "cannot prepare for forked children");
+	struct shmd *connection = allocate();
+	if (!connection)
+		return error_errno(-ENOMEM, "cannot make a connection");
+	r = choose_path(socket, connection->path);
+	if (r == 0)
+		r = reach_daemon(connection);
+	if (r < 0) {
+		connection_unref(connection);
+		return r;
+	}
+	*ret = connection;
+	return 0;
+}
+
+/* The socket is shared with forked children, so closing it here would not end the connection; but a
+ * child that closes what it inherited must not end its parent's. */
+static void end_socket(struct shmd *connection)
+{
+	if (connection->socket < 0)
+		return;
+	if (!connection_is_inherited(connection))
+		shutdown(connection->socket, SHUT_RDWR);
+	connection->socket = close_fd(connection->socket);
+}
+
+struct shmd *shmd_disconnect(struct shmd *connection)
+{
+	if (!connection)
+		return NULL;
+	connection->is_ended = true;
+	end_socket(connection);
+	connection->broken = -ENOTCONN;
+	return connection_unref(connection);
+}
+
+struct shmd *connection_ref(struct shmd *connection)
+{
+	atomic_fetch_add(&connection->refs, 1);
+	return connection;
+}
+
+struct shmd *connection_unref(struct shmd *connection)
+{
+	if (atomic_fetch_sub(&connection->refs, 1) > 1)
+		return NULL;
+	end_socket(connection);
+	/* Mutex and condition own nothing on Linux, and an inherited one may be locked for ever. */
+	free(connection->packet);
+	free(connection);
+	return NULL;
+}
+
+/* --- forked children -------------------------------------------------------------------------- */
+
+bool connection_is_inherited(const struct shmd *connection)
+{
+	return atomic_load_explicit(&connection->generation, memory_order_acquire) !=
+	       fork_generation();
+}
+
+/* Threads of the parent may have been anywhere in it when it was copied. */
+static int make_own(struct shmd *connection)
+{
+	close_fd(connection->socket);
+	init_state(connection);
+	int r = reach_daemon(connection);
+	if (r < 0)
+		connection->broken = r;
+	return r;
+}
+
+int connection_enter_locked(struct shmd *connection)
+{
+	if (connection->is_ended)
+		return error_set(-ENOTCONN, "the connection was ended by shmd_disconnect()");
+	return connection_is_inherited(connection) ? make_own(connection) : 0;
+}
+
+int connection_enter(struct shmd *connection)
+{
+	if (!connection->is_ended && !connection_is_inherited(connection))
+		return 0;
+	fork_lock();
+	int r = connection_enter_locked(connection);
+	fork_unlock();
+	return r;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The connection: its socket, who waits on it, and what a forked child makes of it. */
+#ifndef LIBSHMD_CONNECTION_H
+#define LIBSHMD_CONNECTION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libshmd/call.h"
+#include "libshmd/shmd.h"
+
+#define CONNECTION_PATH_MAX 108 /* of sockaddr_un.sun_path */
+
+struct shmd {
+	atomic_uint refs; /* the program's, and one for each segment */
+	char path[CONNECTION_PATH_MAX];
+	bool is_ended;               /* by shmd_disconnect() */
+	_Atomic unsigned generation; /* of the process whose socket this is; see fork.h */
+
+	pthread_mutex_t mutex; /* guards what follows */
+	pthread_cond_t changed;
+	int socket;
+	int broken;   /* why it is of no use any more; 0: it is */
+	bool is_read; /* a thread is receiving for all */
+	uint32_t last_number;
+	struct call *calls; /* those that wait for a reply */
+	char *packet;       /* WIRE_PACKET_MAX bytes, of the thread that receives */
+};
+
+/* Makes the connection this process's own, if it was inherited. 0 or a negative errno, with the
+ * message set. The second form is for those who hold fork_lock(). */
+int connection_enter(struct shmd *connection);
+int connection_enter_locked(struct shmd *connection);
+
+/* Whether the connection was inherited and is not (yet) this process's own. */
+bool connection_is_inherited(const struct shmd *connection);
+
+struct shmd *connection_ref(struct shmd *connection);
+struct shmd *connection_unref(struct shmd *connection);
+
+#endif

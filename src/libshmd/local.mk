@@ -1,0 +1,17 @@
+# src/libshmd: what programs link
+lib_LTLIBRARIES = libshmd.la
+include_HEADERS = src/libshmd/shmd.h
+libshmd_la_SOURCES = \
+	src/libshmd/call.c src/libshmd/call.h \
+	src/libshmd/connection.c src/libshmd/connection.h \
+	src/libshmd/error.c src/libshmd/error.h \
+	src/libshmd/fork.c src/libshmd/fork.h \
+	src/libshmd/lock.c \
+	src/libshmd/query.c \
+	src/libshmd/segment.c src/libshmd/segment.h
+libshmd_la_LIBADD = $(WIRE_LIBS)
+libshmd_la_LDFLAGS = -version-info $(LIBSHMD_VERSION_INFO) -no-undefined \
+	-Wl,--version-script=$(top_srcdir)/src/libshmd/libshmd.map
+EXTRA_libshmd_la_DEPENDENCIES = src/libshmd/libshmd.map
+EXTRA_DIST += src/libshmd/libshmd.map
+pkgconfig_DATA = src/libshmd/libshmd.pc

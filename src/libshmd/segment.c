@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+#include "libshmd/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "libshmd/error.h"
+#include "libshmd/fork.h"
+
+/* Linux 5.14; the headers of Debian 11 do not have it. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static int put_name(const char *name, char field[static WIRE_NAME_SIZE])
+{
+	if (!name)
+		return error_set(-EINVAL, "the name is NULL");
+	if (strlen(name) >= WIRE_NAME_SIZE)
+		return error_set(-ENAMETOOLONG, "the name has %zu bytes; at most %d are allowed",
+				 strlen(name), SHMD_NAME_MAX);
+	text_copy(field, WIRE_NAME_SIZE, name);
+	return 0;
+}
+
+static int ask(struct shmd *connection, struct call *call, struct wire_segment *ret)
+{
+	int r;
+
+	call->reply = ret;
+	call->room = sizeof(*ret);
+	r = call_perform(connection, call);
+	/* What was granted without reaching us is given back. */
+	if (r < 0 && !(r == -EMFILE && call->lost_fds))
+		return r;
+	if (r == 0 && (call->size != sizeof(*ret) || call->n_fds == 0)) {
+		call_close(call);
+		return error_set(-EPROTO, "the daemon's reply has another form");
+	}
+	ret->name[sizeof(ret->name) - 1] = '\0';
+	ret->semaphore[sizeof(ret->semaphore) - 1] = '\0';
+	return r;
+}
+
+static void tell_detached(struct shmd *connection, uint64_t id, bool read_only)
+{
+	struct wire_detach detach = {.id = id, .flags = read_only ? WIRE_READ_ONLY : 0};
+	struct call call = {.op = WIRE_DETACH, .body = &detach, .body_size = sizeof(detach)};
+
+	call_perform(connection, &call);
+}
+
+static int unlink_it(struct shmd *connection, const struct wire_unlink *request)
+{
+	struct call call = {.op = WIRE_UNLINK, .body = request, .body_size = sizeof(*request)};
+
+	return call_perform(connection, &call);
+}
+
+/* Takes back a grant that cannot be used, and with it the segment, if it was made for it. The
+ * message of the failure stays. */
+static int give_back(struct shmd *connection, const struct wire_segment *granted, bool read_only,
+		     int r)
+{
+	char text[512];
+
+	text_copy(text, sizeof(text), shmd_error_message());
+	if (granted->flags & WIRE_SEGMENT_NEW)
+		unlink_it(connection, &(struct wire_unlink){.id = granted->id});
+	tell_detached(connection, granted->id, read_only);
+	return error_set(r, "%s", text);
+}
+
+/* --- mapping ---------------------------------------------------------------------------------- */
+
+static int protection(bool read_only)
+{
+	return read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+}
+
+/* A descriptor that came from elsewhere is looked at before it is trusted with an address. */
+static int map(const struct wire_segment *granted, int fd, bool read_only, void **ret)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_errno(-errno, "cannot look at the segment's descriptor");
+	if (granted->size == 0 || granted->size > SIZE_MAX || st.st_size < 0 ||
+	    (uint64_t)st.st_size < granted->size)
+		return error_set(-EPROTO, "the segment's memory is smaller than the daemon says");
+	void *p = mmap(NULL, (size_t)granted->size, protection(read_only), MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return error_errno(-errno, "cannot map the segment");
+	*ret = p;
+	return 0;
+}
+
+/* Kernels before 5.14 fault the pages in one by one. */
+static void touch_pages(char *data, size_t size, bool read_only)
+{
+	size_t step = (size_t)sysconf(_SC_PAGESIZE);
+
+	for (size_t i = 0; i < size; i += step) {
+		if (read_only)
+			(void)*(volatile char *)(data + i);
+		else
+			__atomic_fetch_or(data + i, 0, __ATOMIC_RELAXED);
+	}
+}
+
+static int prefault(void *data, size_t size, bool read_only)
+{
+	if (madvise(data, size, read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE) == 0)
+		return 0;
+	if (errno != EINVAL)
+		return error_errno(errno == EFAULT ? -ENOMEM : -errno,
+				   "cannot prefault the segment");
+	touch_pages(data, size, read_only);
+	return 0;
+}
+
+/* --- handles ---------------------------------------------------------------------------------- */
+
+static struct shmd_segment *handle_new(struct shmd *connection, const struct wire_segment *granted,
+				       struct call *call, bool read_only)
+{
+	struct shmd_segment *segment = calloc(1, sizeof(*segment));
+
+	if (!segment)
+		return NULL;
+	segment->connection = connection_ref(connection);
+	atomic_init(&segment->generation, fork_generation());
+	segment->id = granted->id;
+	segment->size = (size_t)granted->size;
+	segment->is_read_only = read_only;
+	segment->is_new = (granted->flags & WIRE_SEGMENT_NEW) != 0;
+	segment->uid = granted->uid;
+	text_copy(segment->name, sizeof(segment->name), granted->name);
+	text_copy(segment->semaphore_name, sizeof(segment->semaphore_name), granted->semaphore);
+	segment->fd = steal_fd(&call->fds[0]);
+	segment->semaphore_fd = call->n_fds > 1 ? steal_fd(&call->fds[1]) : -1;
+	return segment;
+}
+
+static struct shmd_segment *handle_free(struct shmd_segment *segment)
+{
+	sem_t *semaphore = atomic_load(&segment->semaphore);
+
+	if (segment->data)
+		munmap(segment->data, segment->size);
+	if (semaphore)
+		munmap(semaphore, sizeof(*semaphore));
+	close_fd(segment->fd);
+	close_fd(segment->semaphore_fd);
+	connection_unref(segment->connection);
+	free(segment);
+	return NULL;
+}
+
+/* From a granted request to a mapped handle; what fails is given back to the daemon. */
+static int finish(struct shmd *connection, struct call *call, const struct wire_segment *granted,
+		  bool read_only, bool wants_pages, struct shmd_segment **ret)
+{
+	struct shmd_segment *segment = handle_new(connection, granted, call, read_only);
+	int r = segment ? 0 : error_errno(-ENOMEM, "cannot make a handle");
+
+	if (r == 0)
+		r = map(granted, segment->fd, read_only, &segment->data);
+	if (r == 0 && wants_pages)
+		r = prefault(segment->data, segment->size, read_only);
+	if (r == 0) {
+		*ret = segment;
+		return 0;
+	}
+	if (segment)
+		handle_free(segment);
+	call_close(call);
+	return give_back(connection, granted, read_only, r);
+}
+
+static int request_segment(struct shmd *connection, struct call *call, bool read_only,
+			   bool wants_pages, struct shmd_segment **ret)
+{
+	struct wire_segment granted;
+	int r = ask(connection, call, &granted);
+
+	if (r == -EMFILE && call->lost_fds)
+		return give_back(connection, &granted, read_only, r);
+	if (r < 0)
+		return r;
+	return finish(connection, call, &granted, read_only, wants_pages, ret);
+}
+
+/* Options of a newer program may be longer than ours, as long as it does not use what we lack. */
+static int read_options(const struct shmd_options *given, struct shmd_options *ret)
+{
+	*ret = (struct shmd_options)SHMD_OPTIONS_INIT;
+	if (!given)
+		return 0;
+	if (given->struct_size < sizeof(*ret))
+		return error_set(-EINVAL,
+				 "struct_size of the options is %zu; start from SHMD_OPTIONS_INIT",
+				 given->struct_size);
+	for (size_t i = sizeof(*ret); i < given->struct_size; i++)
+		if (((const char *)given)[i])
+			return error_set(
+				-EINVAL,
+				"the options have fields that this library (" PACKAGE_VERSION
+				") does not know");
+	*ret = *given;
+	ret->struct_size = sizeof(*ret);
+	return 0;
+}
+
+static int translate_flags(unsigned flags, uint32_t *ret)
+{
+	static const struct {
+		unsigned ours;
+		uint32_t wire;
+	} table[] = {
+		{SHMD_OPEN_EXISTING, WIRE_OPEN_EXISTING},
+		{SHMD_HUGE_PAGES, WIRE_HUGE_PAGES},
+		{SHMD_NO_SEMAPHORE, WIRE_NO_SEMAPHORE},
+		{SHMD_READERS_LOCK, WIRE_READERS_LOCK},
+		{SHMD_PREFAULT, 0},
+	};
+
+	*ret = WIRE_WANT_SEMAPHORE;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		if (flags & table[i].ours)
+			*ret |= table[i].wire;
+		flags &= ~table[i].ours;
+	}
+	return flags ? error_set(-EINVAL, "flags 0x%x are not for creating", flags) : 0;
+}
+
+static int fill_create(const char *name, size_t size, const struct shmd_options *options,
+		       struct wire_create *ret)
+{
+	int r = name ? put_name(name, ret->name) : 0;
+
+	if (r < 0)
+		return r;
+	if (name && !name[0])
+		return error_set(-EINVAL, "the name is empty");
+	if (options->mode & ~0777u)
+		return error_set(-EINVAL, "mode 0%o has more than permission bits", options->mode);
+	if ((unsigned)options->lifetime > SHMD_LIFETIME_PERSISTENT)
+		return error_set(-EINVAL, "there is no lifetime %u", (unsigned)options->lifetime);
+	ret->size = size;
+	ret->mode = options->mode;
+	/* enum shmd_lifetime and enum wire_lifetime count alike. */
+	ret->lifetime = (uint32_t)options->lifetime;
+	ret->linger_ms = options->linger_ms;
+	ret->permits = options->flags & SHMD_NO_SEMAPHORE ? 0 : options->permits;
+	return translate_flags(options->flags, &ret->flags);
+}
+
+_Static_assert(SHMD_LIFETIME_CLIENTS == (int)WIRE_LIFETIME_CLIENTS &&
+		       SHMD_LIFETIME_OWNER == (int)WIRE_LIFETIME_OWNER &&
+		       SHMD_LIFETIME_PERSISTENT == (int)WIRE_LIFETIME_PERSISTENT,
+	       "lifetimes count alike");
+
+int shmd_create(struct shmd *connection, const char *name, size_t size,
+		const struct shmd_options *options, struct shmd_segment **ret)
+{
+	struct wire_create create = {0};
+	struct shmd_options used;
+	struct call call = {.op = WIRE_CREATE, .body = &create, .body_size = sizeof(create)};
+	int r = read_options(options, &used);
+
+	if (r == 0)
+		r = fill_create(name, size, &used, &create);
+	if (r == 0)
+		r = connection_enter(connection);
+	if (r < 0)
+		return r;
+	return request_segment(connection, &call, false, used.flags & SHMD_PREFAULT, ret);
+}
+
+int shmd_attach(struct shmd *connection, const char *name, int flags, struct shmd_segment **ret)
+{
+	bool read_only = (unsigned)flags & SHMD_READ_ONLY;
+	struct wire_attach attach = {.flags = WIRE_WANT_SEMAPHORE |
+					      (read_only ? WIRE_READ_ONLY : 0)};
+	struct call call = {.op = WIRE_ATTACH, .body = &attach, .body_size = sizeof(attach)};
+	int r = put_name(name, attach.name);
+
+	if (r == 0 && ((unsigned)flags & ~(SHMD_READ_ONLY | SHMD_PREFAULT)))
+		r = error_set(-EINVAL, "flags 0x%x are not for attaching", (unsigned)flags);
+	if (r == 0)
+		r = connection_enter(connection);
+	if (r < 0)
+		return r;
+	return request_segment(connection, &call, read_only, (unsigned)flags & SHMD_PREFAULT, ret);
+}
+
+int shmd_unlink(struct shmd *connection, const char *name)
+{
+	struct wire_unlink request = {0};
+	int r = put_name(name, request.name);
+
+	if (r == 0)
+		r = connection_enter(connection);
+	return r < 0 ? r : unlink_it(connection, &request);
+}
+
+struct shmd_segment *shmd_detach(struct shmd_segment *segment)
+{
+	if (!segment)
+		return NULL;
+	struct shmd *connection = connection_ref(segment->connection);
+	bool is_ours = !segment_is_inherited(segment) && !connection->is_ended;
+	bool read_only = segment->is_read_only;
+	uint64_t id = segment->id;
+
+	/* First unmapped, then told: the daemon looks at once whether it is still in use. */
+	handle_free(segment);
+	if (is_ours)
+		tell_detached(connection, id, read_only);
+	connection_unref(connection);
+	return NULL;
+}
+
+/* --- forked children -------------------------------------------------------------------------- */
+
+bool segment_is_inherited(const struct shmd_segment *segment)
+{
+	return atomic_load_explicit(&segment->generation, memory_order_acquire) !=
+	       fork_generation();
+}
+
+/* The parent's file description carries the parent's file locks, so the child's mapping must not
+ * keep it: everything is exchanged in place, each in one step. */
+static int replace(struct shmd_segment *segment, struct call *call)
+{
+	if (dup3(call->fds[0], segment->fd, O_CLOEXEC) < 0)
+		return error_errno(-errno, "cannot exchange the segment's descriptor");
+	if (call->n_fds > 1 && segment->semaphore_fd >= 0 &&
+	    dup3(call->fds[1], segment->semaphore_fd, O_CLOEXEC) < 0)
+		return error_errno(-errno, "cannot exchange the semaphore's descriptor");
+	void *p = mmap(segment->data, segment->size, protection(segment->is_read_only),
+		       MAP_SHARED | MAP_FIXED, segment->fd, 0);
+	return p == MAP_FAILED ? error_errno(-errno, "cannot map the segment anew") : 0;
+}
+
+static int attach_anew(struct shmd_segment *segment)
+{
+	struct wire_attach attach = {.id = segment->id,
+				     .flags = WIRE_WANT_SEMAPHORE |
+					      (segment->is_read_only ? WIRE_READ_ONLY : 0)};
+	struct call call = {.op = WIRE_ATTACH, .body = &attach, .body_size = sizeof(attach)};
+	struct wire_segment granted;
+	int r = ask(segment->connection, &call, &granted);
+
+	if (r == -EMFILE && call.lost_fds)
+		return give_back(segment->connection, &granted, segment->is_read_only, r);
+	if (r < 0)
+		return r;
+	r = replace(segment, &call);
+	call_close(&call);
+	if (r < 0)
+		return give_back(segment->connection, &granted, segment->is_read_only, r);
+	atomic_store(&segment->held, 0);
+	atomic_store(&segment->generation, fork_generation());
+	return 0;
+}
+
+int segment_enter(struct shmd_segment *segment)
+{
+	if (!segment_is_inherited(segment))
+		return 0;
+	fork_lock();
+	int r = connection_enter_locked(segment->connection);
+	if (r == 0 && segment_is_inherited(segment))
+		r = attach_anew(segment);
+	fork_unlock();
+	return r;
+}
+
+/* --- accessors -------------------------------------------------------------------------------- */
+
+void *shmd_segment_data(const struct shmd_segment *segment)
+{
+	return segment->data;
+}
+
+size_t shmd_segment_size(const struct shmd_segment *segment)
+{
+	return segment->size;
+}
+
+int shmd_segment_fd(const struct shmd_segment *segment)
+{
+	return segment->fd;
+}
+
+const char *shmd_segment_name(const struct shmd_segment *segment)
+{
+	return segment->name[0] ? segment->name : NULL;
+}
+
+const char *shmd_segment_semaphore(const struct shmd_segment *segment)
+{
+	return segment->semaphore_name[0] ? segment->semaphore_name : NULL;
+}
+
+int shmd_segment_semaphore_fd(const struct shmd_segment *segment)
+{
+	return segment->semaphore_fd;
+}
+
+uint64_t shmd_segment_generation(const struct shmd_segment *segment)
+{
+	return segment->id;
+}
+
+uid_t shmd_segment_uid(const struct shmd_segment *segment)
+{
+	return segment->uid;
+}
+
+int shmd_segment_is_new(const struct shmd_segment *segment)
+{
+	return segment->is_new;
+}

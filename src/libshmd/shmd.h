@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libshmd: shared memory from the shmd broker.
+ *
+ * A program connects to the daemon, creates or attaches segments by name, and from then on reads,
+ * writes and locks them without the daemon. What a program leaves behind when it dies is reaped by
+ * the daemon, after the rule that the segment was created with (enum shmd_lifetime).
+ *
+ * Results   Functions that return int return 0 or a positive, documented result on success and a
+ *           negative errno on failure; shmd_error_message() then has the sentence that says why.
+ *           Out-parameters are written on success only. Destructors take NULL and return NULL.
+ * Threads   A connection and its segments may be used by several threads at once, except that
+ *           nothing else may use a handle while it is being destroyed.
+ * Blocking  Calls that ask the daemon (connect, create, attach, detach, unlink, the queries) block
+ *           until it has answered, with no time-out of their own; shmd_acquire() blocks as told.
+ *           All others never block.
+ * Fork      In a forked child every inherited handle stays readable and writable. The child's first
+ *           call that needs the daemon or a permit makes its own connection and attachment, at the
+ *           same address and with the same descriptor number. Permits are not inherited. A handle
+ *           that the child destroys leaves the parent's alone.
+ * Signals   The library installs no handler, raises no SIGPIPE, prints nothing and starts no thread.
+ */
+#ifndef SHMD_H
+#define SHMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+/** A connection to the daemon. Counted: attached segments keep what they need of it. */
+struct shmd;
+
+/** One attached segment: a mapping, a descriptor and, unless it was declined, a semaphore. */
+struct shmd_segment;
+
+/** What ends a segment. To end is to drop its name and its semaphore; mappings stay valid. */
+enum shmd_lifetime {
+	SHMD_LIFETIME_CLIENTS = 0,    /**< when no process has it open or mapped any more */
+	SHMD_LIFETIME_OWNER = 1,      /**< when its creator dies or lets go of it */
+	SHMD_LIFETIME_PERSISTENT = 2, /**< when it is unlinked */
+};
+
+/** @name Flags of shmd_create() (options.flags) and shmd_attach() */
+/**@{*/
+#define SHMD_OPEN_EXISTING (1u << 0) /**< create: attach the segment if the name exists */
+#define SHMD_PREFAULT      (1u << 1) /**< create, attach: map all pages at once, not one by one */
+#define SHMD_HUGE_PAGES    (1u << 2) /**< create: huge pages; size is a multiple of theirs */
+#define SHMD_NO_SEMAPHORE  (1u << 3) /**< create: no semaphore comes with the segment */
+#define SHMD_READERS_LOCK  (1u << 4) /**< create: who may only read may lock all the same */
+#define SHMD_READ_ONLY     (1u << 5) /**< attach: the kernel refuses every write */
+/**@}*/
+
+/** The longest name of a segment, in bytes, without its terminator. */
+#define SHMD_NAME_MAX 200
+
+/** How shmd_create() makes a segment. Start from SHMD_OPTIONS_INIT. */
+struct shmd_options {
+	size_t struct_size; /**< sizeof(struct shmd_options), as the caller knew it */
+	mode_t mode;        /**< permission bits for owner, group and others, as of a file */
+	enum shmd_lifetime lifetime; /**< what ends it */
+	unsigned linger_ms; /**< milliseconds that it stays after its end; not persistent */
+	unsigned permits;   /**< the semaphore's first value, 1 to 2147483647 */
+	unsigned flags;     /**< SHMD_OPEN_EXISTING and the other flags of create */
+};
+
+/** 0600, SHMD_LIFETIME_CLIENTS, no linger, one permit, no flags. Also what NULL options mean. */
+#define SHMD_OPTIONS_INIT                                                         \
+	{                                                                         \
+		sizeof(struct shmd_options), 0600, SHMD_LIFETIME_CLIENTS, 0, 1, 0 \
+	}
+
+/**
+ * Connects to the daemon.
+ *
+ * @param ret     The connection, which the caller ends with shmd_disconnect().
+ * @param socket  The daemon's socket; NULL for $SHMD_SOCKET (not in a set-uid program), else the
+ *                system's socket. A user's own daemon is used only when named.
+ * @return 0; -ENOENT or -ECONNREFUSED: no daemon there; -EACCES: the socket may not be used;
+ *         -EDQUOT: a limit on connections is reached; -EPROTO: no common protocol version;
+ *         -ENAMETOOLONG, -EMFILE, -ENOMEM.
+ */
+int shmd_connect(struct shmd **ret, const char *socket);
+
+/**
+ * Ends the connection: the daemon takes all segments attached through it as let go. Their mappings
+ * stay valid until shmd_detach(), which still has to be called for each of them.
+ */
+struct shmd *shmd_disconnect(struct shmd *connection);
+
+/**
+ * Creates a segment and attaches it for reading and writing. It is zeroed, sized and sealed against
+ * a change of size before anybody can see its name.
+ *
+ * @param name     1 to SHMD_NAME_MAX bytes of UTF-8 without '/' and control characters, not "." or
+ *                 ".."; one leading '/' is dropped. NULL: anonymous, seen by its creator alone.
+ * @param size     Bytes, kept exactly; at least 1.
+ * @param options  NULL for the defaults. With SHMD_OPEN_EXISTING, a segment of that name is
+ *                 attached as it is, and the other options are not looked at.
+ * @param ret      The segment, which the caller gives back with shmd_detach().
+ * @return 0, also when an existing one was attached (shmd_segment_is_new() tells); -EEXIST; -EINVAL:
+ *         name, size or options, or an existing segment is smaller than size; -ENAMETOOLONG;
+ *         -EACCES; -EDQUOT: a limit, which the message names; -ENOSPC: no room for the semaphore;
+ *         -ENOTSUP: no huge pages or no semaphores here; -ENOMEM; -EMFILE or -ENFILE: no
+ *         descriptor left here or in the daemon (nothing is left behind); -ECONNRESET: the daemon
+ *         went away.
+ */
+int shmd_create(struct shmd *connection, const char *name, size_t size,
+		const struct shmd_options *options, struct shmd_segment **ret);
+
+/**
+ * Attaches the segment that bears a name.
+ *
+ * @param flags  SHMD_READ_ONLY, SHMD_PREFAULT, or 0 for reading and writing.
+ * @param ret    The segment, which the caller gives back with shmd_detach(). Each attachment has a
+ *               file description of its own, so flock(2) and OFD locks exclude each other.
+ * @return 0; -ENOENT; -EACCES: mode and owner forbid it; and as shmd_create().
+ */
+int shmd_attach(struct shmd *connection, const char *name, int flags, struct shmd_segment **ret);
+
+/**
+ * Drops a name, as its owner or as root. The semaphore's name goes with it; mappings stay valid.
+ *
+ * @return 0; -ENOENT; -EACCES: somebody else's; -EINVAL; -ECONNRESET.
+ */
+int shmd_unlink(struct shmd *connection, const char *name);
+
+/**
+ * Unmaps a segment, closes its descriptor and lets go of it. Permits that are still held are not
+ * given back.
+ */
+struct shmd_segment *shmd_detach(struct shmd_segment *segment);
+
+/** The first byte of the mapping; read-only where it was attached so. Valid until shmd_detach(). */
+void *shmd_segment_data(const struct shmd_segment *segment);
+
+/** The size in bytes, as it was asked for when the segment was created. It never changes. */
+size_t shmd_segment_size(const struct shmd_segment *segment);
+
+/** The segment's descriptor, for file locks. It stays the library's: do not close it. */
+int shmd_segment_fd(const struct shmd_segment *segment);
+
+/** The name it was attached under, or NULL for an anonymous one. Valid until shmd_detach(). */
+const char *shmd_segment_name(const struct shmd_segment *segment);
+
+/** The semaphore's name, for sem_open(name, 0); NULL if there is none. Valid until shmd_detach(). */
+const char *shmd_segment_semaphore(const struct shmd_segment *segment);
+
+/**
+ * A descriptor of the semaphore's file, which begins with a sem_t, for mapping it where /dev/shm is
+ * not the daemon's. It stays the library's. -1 if there is no semaphore, or no right to lock.
+ */
+int shmd_segment_semaphore_fd(const struct shmd_segment *segment);
+
+/** The segment's id. Ids only grow, so a later segment of the same name has a greater one. */
+uint64_t shmd_segment_generation(const struct shmd_segment *segment);
+
+/** The user who made it, as the daemon knows that user. */
+uid_t shmd_segment_uid(const struct shmd_segment *segment);
+
+/** 1 if this very call of shmd_create() made the segment, 0 if it existed. */
+int shmd_segment_is_new(const struct shmd_segment *segment);
+
+/**
+ * Takes one permit of the segment's semaphore, the same one that sem_open(3) opens by name.
+ *
+ * @param timeout_ms  Milliseconds on the monotonic clock; -1 waits for ever, 0 only tries.
+ * @return 0; -ETIMEDOUT; -EAGAIN: 0 was asked and none is free; -EINTR: a signal handler ran, and
+ *         nothing is held; -EPERM: attached read-only, and readers may not lock it; -ENOTSUP: it has
+ *         no semaphore; -EINVAL. In a forked child also as shmd_attach(). Not a cancellation point.
+ */
+int shmd_acquire(struct shmd_segment *segment, int timeout_ms);
+
+/**
+ * Gives one permit back that this process took through this handle, in whichever thread.
+ *
+ * @return 0; -EPERM: none is held, for instance because a forked child's parent holds it;
+ *         -ENOTSUP: it has no semaphore.
+ */
+int shmd_release(struct shmd_segment *segment);
+
+/**
+ * The last failure in this thread as one sentence, the daemon's own where it refused. Never NULL;
+ * valid until the thread's next call of the library.
+ */
+const char *shmd_error_message(void);
+
+/* ------------------------------------------------------------------------------------------------
+ * What an administrator asks. Everybody sees the segments that they own or may read; root and the
+ * daemon's own user see all. The structures that follow belong to the library and grow at their
+ * end; programs never allocate them.
+ */
+
+/** One segment, as shmd_list() and shmd_show() tell of it. */
+struct shmd_segment_info {
+	uint64_t id;
+	const char *name;      /**< NULL: anonymous, or dropped and still in use */
+	const char *semaphore; /**< NULL: none */
+	uint64_t size;         /**< bytes, as asked for */
+	uint64_t allocated;    /**< bytes of the pages that it really has */
+	uint64_t age_ms;       /**< milliseconds since it was created */
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+	enum shmd_lifetime lifetime;
+	unsigned linger_ms;
+	unsigned clients; /**< connections that have it attached */
+	unsigned permits; /**< the semaphore's first value; 0 without one */
+	int sealed;       /**< 1: nobody can write to it any more */
+	int dropped;      /**< 1: its name is gone, its memory still in use */
+	int lingering;    /**< 1: it has ended and waits for somebody to pick it up */
+};
+
+/** One client that has a segment attached. */
+struct shmd_attachment_info {
+	uint64_t client; /**< the connection's number in the daemon */
+	pid_t pid;       /**< 0: in a PID namespace that the daemon cannot see */
+	uid_t uid;
+	const char *command; /**< the process's name, escaped; "" if it cannot be read */
+	int read_only;
+};
+
+/** Everything about one segment. */
+struct shmd_details {
+	struct shmd_segment_info *segment;
+	int64_t permits_available; /**< permits not taken now; -1 if it has no semaphore */
+	size_t n_attachments;      /**< as many as the caller may see */
+	struct shmd_attachment_info **attachments;
+};
+
+/** One connection. */
+struct shmd_client_info {
+	uint64_t id;
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	const char *command;
+	unsigned segments;     /**< attached now */
+	uint64_t bytes;        /**< the sizes of those */
+	uint64_t connected_ms; /**< milliseconds since it connected */
+};
+
+/** A counter of the daemon: how often something happened since it started. */
+struct shmd_counter {
+	const char *name;
+	uint64_t value;
+};
+
+/** A limit and its use; the name is that of the option which sets it. */
+struct shmd_limit {
+	const char *name;
+	uint64_t value;
+	uint64_t
+		use; /**< of the whole daemon or, where the name ends in _per_user, of the caller */
+};
+
+/** The daemon itself. */
+struct shmd_status {
+	const char *version;
+	pid_t pid;
+	uint64_t uptime_ms;
+	uint64_t clients;
+	uint64_t segments; /**< whose memory is charged, so also dropped ones that are in use */
+	uint64_t bytes;    /**< the sizes of those */
+	const char *
+		degraded; /**< what this kernel refuses the daemon, and what follows; "" if nothing */
+	size_t n_counters;
+	struct shmd_counter **counters;
+	size_t n_limits;
+	struct shmd_limit **limits;
+};
+
+/** Called for each entry of a listing; a result other than 0 ends the listing and is its result. */
+typedef int shmd_segment_fn(const struct shmd_segment_info *info, void *context);
+typedef int shmd_client_fn(const struct shmd_client_info *info, void *context);
+
+/**
+ * Asks for the daemon's status.
+ *
+ * @param ret  The status, which the caller frees with shmd_status_free().
+ * @return 0; -ENOMEM; -ECONNRESET.
+ */
+int shmd_status(struct shmd *connection, struct shmd_status **ret);
+struct shmd_status *shmd_status_free(struct shmd_status *status);
+
+/**
+ * Lists the segments that the caller may see, oldest first. A listing is not a snapshot: what comes
+ * or goes meanwhile may or may not be in it.
+ *
+ * @param glob      Only segments whose name matches, as fnmatch(3) does without flags; NULL: all.
+ * @param fn        Called in the calling thread; must not use the connection.
+ * @return 0, what fn returned, -ENOMEM or -ECONNRESET.
+ */
+int shmd_list(struct shmd *connection, const char *glob, shmd_segment_fn *fn, void *context);
+
+/**
+ * Tells everything about the segment that bears a name.
+ *
+ * @param ret  The details, which the caller frees with shmd_details_free().
+ * @return 0; -ENOENT; -EACCES; -EINVAL; -ENOMEM; -ECONNRESET.
+ */
+int shmd_show(struct shmd *connection, const char *name, struct shmd_details **ret);
+struct shmd_details *shmd_details_free(struct shmd_details *details);
+
+/** Lists the connections of the caller's user, or all for root; otherwise as shmd_list(). */
+int shmd_clients(struct shmd *connection, shmd_client_fn *fn, void *context);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
