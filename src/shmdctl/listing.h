@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What commands that print one table have in common: their options, their connection and their
+ * output. Knows nothing of what is listed.
+ */
+#ifndef SHMDCTL_LISTING_H
+#define SHMDCTL_LISTING_H
+
+#include "shmdctl/command.h"
+#include "shmdctl/output.h"
+
+struct listing {
+	struct layout layout;
+	struct table *table; /* to be filled */
+	struct shmd *shmd;
+};
+
+/* The options of such a command, whose columns are those of its `struct command`. */
+extern const struct option_info listing_options[];
+
+/* Reads the options, and connects. Returns 0, or -1 when it has said why not. */
+int listing_init(struct listing *listing, struct context *context);
+void listing_fini(struct listing *listing);
+
+/* Prints the table, or a JSON object with one array of that name. Returns as above. */
+int listing_print(struct listing *listing, struct context *context, const char *key);
+
+#endif

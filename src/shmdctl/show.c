@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shmdctl show: everything about one segment. Owns the columns of its attachments and permits.
+ */
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shmdctl/command.h"
+#include "shmdctl/list.h"
+#include "shmdctl/output.h"
+
+#define ATTACHMENT(member) FIELD(shmd_attachment_info, member)
+
+static const struct column attachment_columns[] = {
+	{"pid", "PID", "", FORMAT_PID, false, ATTACHMENT(pid)},
+	{"uid", "UID", "", FORMAT_NUMBER, false, ATTACHMENT(uid)},
+	{"command", "COMMAND", "", FORMAT_TEXT, false, ATTACHMENT(command)},
+	{"access", "ACCESS", "", FORMAT_ACCESS, false, ATTACHMENT(read_only)},
+	{0},
+};
+
+struct permits {
+	uint64_t total;
+	uint64_t available;
+};
+
+static const struct column permit_columns[] = {
+	{"total", "PERMITS", "", FORMAT_NUMBER, false, FIELD(permits, total)},
+	{"available", "AVAILABLE", "", FORMAT_NUMBER, false, FIELD(permits, available)},
+	{0},
+};
+
+static const struct option_info options[] = {OPTION_BYTES, {0}};
+
+DEFINE_CLEANUP(struct shmd_details *, shmd_details_free, cleanup_details);
+DEFINE_CLEANUP(struct table *, table_free, cleanup_table);
+
+static int parse(struct context *context, struct layout *layout)
+{
+	int option;
+
+	while ((option = context_option(context)) > 0)
+		layout->bytes = true;
+	layout->json = context->json;
+	return option;
+}
+
+static int print_json(const struct shmd_details *details, const struct permits *permits,
+		      struct table *attachments)
+{
+	struct json_object *object = row_json(segment_columns, details->segment);
+
+	if (!object)
+		return -ENOMEM;
+	json_object_object_add(object, "permits",
+			       permits ? row_json(permit_columns, permits) : NULL);
+	json_object_object_add(object, "attachments", table_json(attachments));
+	return json_print(object);
+}
+
+static int print_text(const struct shmd_details *details, const struct permits *permits,
+		      struct table *attachments, const struct layout *layout)
+{
+	const struct facts facts[] = {
+		{segment_columns, details->segment},
+		{permits ? permit_columns : NULL, permits},
+		{NULL, NULL},
+	};
+	int r = facts_print(facts, layout);
+
+	if (r < 0 || details->n_attachments == 0)
+		return r;
+	putchar('\n');
+	return table_print(attachments, NULL);
+}
+
+static int print(const struct shmd_details *details, const struct layout *layout)
+{
+	CLEANUP(cleanup_table) struct table *attachments = NULL;
+	struct permits permits = {
+		.total = details->segment->permits,
+		.available = (uint64_t)details->permits_available,
+	};
+	const struct permits *known = details->permits_available < 0 ? NULL : &permits;
+	int r = table_new(&attachments, attachment_columns, layout);
+
+	for (size_t i = 0; r == 0 && i < details->n_attachments; i++)
+		r = table_add(attachments, details->attachments[i]);
+	if (r < 0)
+		return r;
+	if (layout->json)
+		return print_json(details, known, attachments);
+	return print_text(details, known, attachments, layout);
+}
+
+static int run(struct context *context)
+{
+	CLEANUP(cleanup_shmd) struct shmd *shmd = NULL;
+	CLEANUP(cleanup_details) struct shmd_details *details = NULL;
+	struct layout layout = {0};
+
+	if (parse(context, &layout) < 0 || context_connect(context, &shmd) < 0)
+		return -1;
+	if (shmd_show(shmd, context->operands[0], &details) < 0)
+		return context_refused(context);
+	int r = print(details, &layout);
+	return r < 0 ? context_fail(context, "%s", strerror(-r)) : 0;
+}
+
+const struct command show_command = {
+	.name = "show",
+	.operands = "NAME",
+	.summary = "tell everything about one segment",
+	.options = options,
+	.min_operands = 1,
+	.max_operands = 1,
+	.run = run,
+};
