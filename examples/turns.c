@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parent makes a segment of 64 bytes and forks a writer and a reader. Each attaches for itself
+ * and takes 1000 turns: the writer fills the 64 bytes with one letter, the reader looks whether all
+ * of them are equal. The exit status is 0 if every read was whole.
+ */
+#include "turns.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SIZE  64
+#define TURNS 1000
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "%s: %s\n", what, shmd_error_message());
+	exit(2);
+}
+
+/* One byte after the other, so that who is not kept out meanwhile sees a mixture. */
+static int write_turn(volatile char *data, int turn)
+{
+	for (int i = 0; i < SIZE; i++)
+		data[i] = (char)('A' + turn % 26);
+	return 0;
+}
+
+/* Returns 1 for a torn read. */
+static int read_turn(volatile char *data, int turn)
+{
+	(void)turn;
+	for (int i = 1; i < SIZE; i++)
+		if (data[i] != data[0])
+			return 1;
+	return 0;
+}
+
+typedef int turn_fn(volatile char *data, int turn);
+
+/* Takes the turns and returns how many of them went wrong. */
+static int take_turns(struct shmd_segment *segment, turn_fn *fn)
+{
+	int wrong = 0;
+
+	for (int turn = 0; turn < TURNS; turn++) {
+		if (guard_enter(segment) < 0)
+			fail("cannot enter");
+		wrong += fn(shmd_segment_data(segment), turn);
+		if (guard_leave(segment) < 0)
+			fail("cannot leave");
+	}
+	return wrong;
+}
+
+/* A child: attaches by name, with a file description of its own, and leaves all clearing up to its
+ * end. The inherited connection becomes the child's own with this first call. */
+static pid_t start(struct shmd *connection, const char *name, turn_fn *fn)
+{
+	struct shmd_segment *segment;
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	if (shmd_attach(connection, name, 0, &segment) < 0)
+		fail("cannot attach");
+	_exit(take_turns(segment, fn) > 0);
+}
+
+static int finish(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+}
+
+int main(void)
+{
+	struct shmd *connection;
+	struct shmd_segment *segment;
+	char name[32];
+
+	snprintf(name, sizeof(name), "turns-%d", (int)getpid());
+	if (shmd_connect(&connection, NULL) < 0)
+		fail("cannot connect");
+	if (shmd_create(connection, name, SIZE, NULL, &segment) < 0)
+		fail("cannot create");
+	pid_t writer = start(connection, name, write_turn);
+	pid_t reader = start(connection, name, read_turn);
+	int written = finish(writer);
+	int torn = finish(reader);
+	printf("%d turns each: %s\n", TURNS, torn ? "torn reads" : "every read was whole");
+	shmd_detach(segment);
+	shmd_disconnect(connection);
+	return written ? written : torn;
+}
