@@ -59,7 +59,7 @@ until shmdctl show crash >/dev/null 2>&1; do
 done
 shmdctl list
 shmdctl clients
-echo "in /dev/shm: $(ls /dev/shm | grep -c '^sem\.shmd-') semaphore(s)"
+echo "in /dev/shm:" /dev/shm/sem.shmd-*
 
 say "kill -9: the daemon reaps what the client left"
 kill -9 "$client"

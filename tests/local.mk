@@ -8,6 +8,7 @@ AM_TESTS_ENVIRONMENT = \
 		top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)';
 
 include tests/system/local.mk
+include tests/tools/local.mk
 
 # Runs all tests and ends with one line that counts them, and with the status of the tests.
 tally:

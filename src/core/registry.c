@@ -57,6 +57,12 @@ static void test_kernel(struct registry *registry)
 			"no leases (%s): a segment ends when its clients are gone, also while a "
 			"process has it that only inherited it",
 			strerror(-r));
+	r = semaphore_self_test(&registry->instance);
+	if (r < 0)
+		degrade(registry,
+			"no access control lists (%s): users other than the daemon's can have a "
+			"semaphore by descriptor only",
+			strerror(-r));
 	r = watch_init(&registry->watch);
 	if (r < 0 && registry->has_leases)
 		degrade(registry,

@@ -184,6 +184,18 @@ int semaphore_create(struct semaphore *semaphore, const struct instance *instanc
 	return 0;
 }
 
+int semaphore_self_test(const struct instance *instance)
+{
+	struct ownership another = {.uid = geteuid() + 1, .gid = getegid(), .mode = 0600};
+	struct semaphore semaphore;
+	bool by_descriptor_only;
+
+	semaphore_init(&semaphore);
+	int r = semaphore_create(&semaphore, instance, 1, &another, false, &by_descriptor_only);
+	semaphore_fini(&semaphore, instance);
+	return r == 0 && by_descriptor_only ? -ENOTSUP : r;
+}
+
 /* Read, not mapped: whoever may lock could truncate the file under a mapping. */
 int64_t semaphore_value(const struct semaphore *semaphore)
 {

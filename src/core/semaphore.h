@@ -32,6 +32,9 @@ void semaphore_fini(struct semaphore *semaphore, const struct instance *instance
 int semaphore_create(struct semaphore *semaphore, const struct instance *instance, unsigned permits,
 		     const struct ownership *of, bool readers_lock, bool *ret_by_descriptor_only);
 
+/* Tries whether another user can be let in by name at all. 0, or -ENOTSUP or what else went wrong. */
+int semaphore_self_test(const struct instance *instance);
+
 /* Drops the name; the descriptor and all mappings stay. */
 void semaphore_unlink(struct semaphore *semaphore, const struct instance *instance);
 

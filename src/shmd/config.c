@@ -344,8 +344,12 @@ static int read_folder(struct config *config, const char *folder, char *error)
 	int n = scandir(folder, &entries, is_conf, alphasort);
 	int r = 0;
 
-	if (n < 0)
+	if (n < 0 && errno == ENOENT)
 		return 0;
+	if (n < 0) {
+		snprintf(error, CONFIG_ERROR_MAX, "%s: %s", folder, strerror(errno));
+		return -EINVAL;
+	}
 	for (int i = 0; i < n && r == 0; i++) {
 		char file[512];
 		snprintf(file, sizeof(file), "%s/%s", folder, entries[i]->d_name);
@@ -417,7 +421,8 @@ static void print_manual(const struct option *option, FILE *to)
 {
 	fprintf(to, ".It Ic %s No = Ar %s\n", option->name, option->standard);
 	for (const char *p = option->help; *p; p++) {
-		fputc(*p, to);
+		/* A plain one would become a hyphen. */
+		fputs(*p == '-' ? "\\-" : (char[2]){*p}, to);
 		/* mdoc(7): a new sentence, a new line. */
 		if (*p == '.' && p[1] == ' ')
 			fputc('\n', to), p++;
@@ -438,7 +443,8 @@ static void print_option(const struct config *config, const struct option *optio
 static void print_section(const char *section, bool is_first, enum config_form form, FILE *to)
 {
 	if (form == CONFIG_MANUAL)
-		fprintf(to, "%s.Ss [%s]\n.Bl -tag -width Ds\n", is_first ? "" : ".El\n", section);
+		fprintf(to, "%s.Ss [%s\\&]\n.Bl -tag -width Ds\n", is_first ? "" : ".El\n",
+			section);
 	else
 		fprintf(to, "%s[%s]\n", is_first ? "" : "\n", section);
 }

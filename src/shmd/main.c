@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line of the daemon: options, configuration, and where it listens. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -80,7 +81,8 @@ static int parse_fd(const char *text, int *ret)
 {
 	uint64_t value;
 
-	if (parse_u64(text, &value) < 0 || value > INT32_MAX)
+	/* The standard ones are for other things, the log among them. */
+	if (parse_u64(text, &value) < 0 || value > INT32_MAX || value <= STDERR_FILENO)
 		return -EINVAL;
 	*ret = (int)value;
 	return 0;
@@ -111,7 +113,7 @@ static int take_option(int option, struct arguments *arguments)
 		return -1;
 	case OPTION_READY:
 		if (parse_fd(optarg, &arguments->ready_fd) < 0)
-			return usage("'%s' is not a descriptor", optarg);
+			return usage("'%s' is not a descriptor from 3 on", optarg);
 		return -1;
 	case OPTION_VERSION:
 		puts("shmd " PACKAGE_VERSION);
@@ -140,7 +142,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 	return -1;
 }
 
-/* A user's own daemon lives where that user's things do. */
+/* A user's own daemon listens where that user's things are. */
 static int user_socket(char *ret, size_t room)
 {
 	const char *folder = getenv("XDG_RUNTIME_DIR");
@@ -154,10 +156,6 @@ static int user_socket(char *ret, size_t room)
 	if (n < 0 || (size_t)n + sizeof("/shmd.sock") > sizeof(path)) {
 		log_error("the path of XDG_RUNTIME_DIR is too long for a socket");
 		return -ENAMETOOLONG;
-	}
-	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-		log_error("cannot make %s: %s", path, strerror(errno));
-		return -errno;
 	}
 	snprintf(ret, room, "%.*s/shmd.sock", n, path);
 	return 0;
@@ -178,6 +176,19 @@ static int choose_socket(const struct arguments *arguments, struct config *confi
 	return arguments->user ? user_socket(config->socket, sizeof(config->socket)) : 0;
 }
 
+/* The folder of a user's own socket, which is nobody's to make but ours. */
+static int make_folder(const char *socket)
+{
+	char folder[CONFIG_PATH_MAX];
+
+	text_copy(folder, sizeof(folder), socket);
+	*strrchr(folder, '/') = '\0';
+	if (mkdir(folder, 0700) == 0 || errno == EEXIST)
+		return 0;
+	log_error("cannot make %s: %s", folder, strerror(errno));
+	return -errno;
+}
+
 static int listen_on_path(const char *path, struct listener **ret)
 {
 	int r = listener_open(ret, path);
@@ -192,17 +203,21 @@ static int listen_on_path(const char *path, struct listener **ret)
 }
 
 /* What systemd hands over goes before every path. */
-static int listen_somewhere(const struct config *config, struct listener **ret)
+static int listen_somewhere(const struct arguments *arguments, struct config *config,
+			    struct listener **ret)
 {
 	int socket = service_socket();
 
-	if (socket == -ENOENT)
-		return listen_on_path(config->socket, ret);
+	if (socket == -ENOENT) {
+		int r = arguments->user && !arguments->socket ? make_folder(config->socket) : 0;
+		return r < 0 ? r : listen_on_path(config->socket, ret);
+	}
 	if (socket < 0) {
 		log_error("systemd handed over something else than one listening "
 			  "SOCK_SEQPACKET socket");
 		return socket;
 	}
+	text_copy(config->socket, sizeof(config->socket), "the socket that systemd handed over");
 	return listener_adopt(ret, socket);
 }
 
@@ -216,12 +231,12 @@ static void tell_ready(int fd)
 	close_fd(fd);
 }
 
-static int serve(const struct arguments *arguments, const struct config *config)
+static int serve(const struct arguments *arguments, struct config *config)
 {
 	struct listener *listener;
 	struct server *server;
 
-	if (listen_somewhere(config, &listener) < 0)
+	if (listen_somewhere(arguments, config, &listener) < 0)
 		return EXIT_FAILURE;
 	if (server_new(&server, config, listener) < 0)
 		return EXIT_FAILURE;
@@ -235,7 +250,18 @@ static int serve(const struct arguments *arguments, const struct config *config)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static void become_a_daemon_of_its_own(void)
+/* A descriptor that we open must not become the standard error of the log. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	close_fd(fd);
+}
+
+static void prepare_process(void)
 {
 	/* Files get the modes that we say: a socket is for everybody. */
 	umask(0);
@@ -248,8 +274,13 @@ int main(int argc, char **argv)
 	struct arguments arguments;
 	struct config config;
 	char error[CONFIG_ERROR_MAX];
-	int status = parse_arguments(argc, argv, &arguments);
 
+	fill_standard_descriptors();
+	/* getopt_long(3) names the program by it. */
+	static char name[] = "shmd";
+	if (argc > 0)
+		argv[0] = name;
+	int status = parse_arguments(argc, argv, &arguments);
 	if (status >= 0)
 		return status;
 	log_open("shmd");
@@ -259,14 +290,15 @@ int main(int argc, char **argv)
 	}
 	if (arguments.check_config)
 		return EXIT_SUCCESS;
-	log_set_level(arguments.level < LOG_LEVELS ? arguments.level
-						   : (enum log_level)config.log_level);
+	if (arguments.level < LOG_LEVELS)
+		config.log_level = arguments.level;
+	log_set_level((enum log_level)config.log_level);
 	if (choose_socket(&arguments, &config) < 0)
 		return EXIT_FAILURE;
 	if (arguments.dump_config) {
 		config_print(&config, CONFIG_VALUES, stdout);
 		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 	}
-	become_a_daemon_of_its_own();
+	prepare_process();
 	return serve(&arguments, &config);
 }

@@ -115,6 +115,7 @@ void daemon_start(struct test_daemon *daemon, const char *config)
 
 void daemon_start_as(struct test_daemon *daemon, const char *config, uid_t uid)
 {
+	ck_assert_msg(getenv("SHMD") != NULL, "SHMD must name the daemon's program");
 	*daemon = (struct test_daemon){.uid = uid};
 	strcpy(daemon->folder, "/tmp/shmd-test-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(daemon->folder));

@@ -40,3 +40,8 @@ tests_system_check_protocol_SOURCES = tests/system/check_protocol.c $(HARNESS)
 tests_system_check_protocol_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_protocol_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_protocol_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
+
+SYSTEM_SHELL_TESTS = tests/system/examples.sh tests/system/shmdctl.sh
+TESTS += $(SYSTEM_SHELL_TESTS)
+dist_check_SCRIPTS += $(SYSTEM_SHELL_TESTS)
+EXTRA_DIST += tests/system/tap.sh

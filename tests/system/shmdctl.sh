@@ -1,0 +1,193 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# The command line: what it prints, how it ends, and that data comes out as it went in.
+# SHMD_TEST_SIZE: the largest segment that data is copied through, 64M unless set.
+
+: "${top_srcdir:?}" "${SHMD:?}" "${SHMDCTL:?}"
+# shellcheck source=tests/system/tap.sh
+. "$top_srcdir/tests/system/tap.sh"
+
+ctl() { "$SHMDCTL" "$@"; }
+exists() { ctl show "$1"; }
+gone() { ! ctl show "$1" >/dev/null 2>&1; }
+
+# --- data -----------------------------------------------------------------------------------------
+
+# Random bytes of that size, through a segment of that size.
+round_trip() {
+  head -c "$1" /dev/urandom >"$dir/in"
+  ctl create data "$1" &&
+    ctl put data "$dir/in" &&
+    ctl get data "$dir/out-file" &&
+    cmp "$dir/in" "$dir/out-file" &&
+    ctl get data | cmp - "$dir/in" &&
+    ctl unlink data
+}
+
+through_pipes() {
+  ctl create data 100000 &&
+    head -c 100000 "$dir/in" | ctl put data &&
+    ctl get data | cmp -n 100000 - "$dir/in" &&
+    ctl unlink data
+}
+
+# What is too long changes nothing.
+too_long() {
+  ctl create data 5 && echo abcd | ctl put data || return 1
+  echo abcde >"$dir/six"
+  status 1 ctl put data "$dir/six" && says 5 && says 6 || return 1
+  # shellcheck disable=SC2002 # a pipe is the point
+  cat "$dir/six" | status 1 ctl put data || return 1
+  [ "$(ctl get data)" = abcd ] && ctl unlink data
+}
+
+shorter() {
+  ctl create data 4 && printf abcd | ctl put data && printf XY | ctl put data || return 1
+  [ "$(ctl get data)" = XYcd ] && ctl unlink data
+}
+
+sparse_stays_sparse() {
+  ctl create data 1G && ctl get data /dev/null && ctl list --json | grep '"allocated": 0,' &&
+    ctl unlink data
+}
+
+# --- holding --------------------------------------------------------------------------------------
+
+hold_until_end_of_input() {
+  mkfifo "$dir/hold"
+  ctl create --hold --lifetime=owner held 64 <"$dir/hold" >"$dir/line" &
+  client=$!
+  exec 4>"$dir/hold"
+  await exists held || return 1
+  exec 4>&-
+  wait "$client" && gone held && grep -q '^held	shmd-' "$dir/line"
+}
+
+hold_until_signal() {
+  sleep 1000 | ctl create --hold --lifetime=owner held 64 >/dev/null &
+  await exists held || return 1
+  pid=$(ctl show held --json | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
+  kill -TERM "$pid"
+  await gone held
+  pkill -P $$ -x sleep || true
+}
+
+killed_owner() {
+  mkfifo "$dir/hold2"
+  ctl create --hold --lifetime=owner held 64 <"$dir/hold2" >/dev/null &
+  client=$!
+  exec 4>"$dir/hold2"
+  await exists held || return 1
+  kill -9 "$client"
+  wait "$client" 2>/dev/null
+  exec 4>&-
+  await gone held
+}
+
+attach_keeps() {
+  mkfifo "$dir/hold3"
+  ctl create lingering 64 --lifetime=clients --linger=1min || return 1
+  ctl attach lingering --read-only <"$dir/hold3" >/dev/null &
+  exec 4>"$dir/hold3"
+  # shellcheck disable=SC2016 # for the inner shell
+  await sh -c '"$SHMDCTL" show lingering --json | grep -q "\"access\": \"read-only\""' || return 1
+  exec 4>&-
+  wait $! && ctl unlink lingering
+}
+
+# --- locks ----------------------------------------------------------------------------------------
+
+lock_excludes() {
+  ctl create lockable 64 || return 1
+  status 1 ctl lock lockable -- "$SHMDCTL" lock -n lockable -- true &&
+    status 7 ctl lock lockable -- "$SHMDCTL" lock -n -E 7 lockable -- true &&
+    status 1 ctl lock lockable -- "$SHMDCTL" lock -w 0.05 lockable -- true &&
+    status 0 ctl lock -n lockable -- true
+}
+
+lock_status() {
+  status 42 ctl lock lockable -- sh -c 'exit 42' &&
+    status 137 ctl lock lockable -- sh -c 'kill -9 $$' &&
+    status 126 ctl lock lockable -- /dev/null &&
+    status 127 ctl lock lockable -- /nonexistent/command &&
+    status 125 ctl lock nothing-of-that-name -- true &&
+    status 0 ctl lock -n lockable -- true && ctl unlink lockable
+}
+
+# --- run ------------------------------------------------------------------------------------------
+
+run_private() {
+  # shellcheck disable=SC2016 # for the inner shell
+  status 0 ctl run -- sh -c '"$SHMDCTL" create x 64 && "$SHMDCTL" list && echo "$SHMD_SOCKET"' &&
+    says x && socket=$(tail -n 1 "$dir/said") && [ "$socket" != "$SHMD_SOCKET" ] &&
+    [ ! -e "$(dirname "$socket")" ] && gone x
+}
+
+run_status() {
+  status 9 ctl run -- sh -c 'exit 9' && status 127 ctl run -- /nonexistent/command
+}
+
+# --- statuses and words ---------------------------------------------------------------------------
+
+usage_errors() {
+  status 2 ctl && status 2 ctl nonsense && status 2 ctl create && status 2 ctl create a &&
+    status 2 ctl create a b c && status 2 ctl list --nonsense && status 2 ctl create a 1X &&
+    status 2 ctl create a 1 --lifetime=owner && says hold
+}
+
+refusals() {
+  status 1 ctl show nothing && says "no segment 'nothing'" &&
+    [ "$(wc -l <"$dir/said")" -eq 1 ] &&
+    status 1 ctl create a/b 1 && status 1 ctl create a 0 && says "size is 0" &&
+    status 1 ctl unlink nothing
+}
+
+no_daemon() {
+  status 3 ctl -s "$dir/none" list && status 3 ctl -s "$dir/none" --json status
+}
+
+json() {
+  ctl create named 12345 --permits=3 --mode=0640 >/dev/null || return 1
+  ctl list --json >"$dir/json" &&
+    grep -q '"name": "named"' "$dir/json" && grep -q '"size": 12345' "$dir/json" &&
+    grep -q '"mode": "0640"' "$dir/json" && grep -q '"lifetime": "persistent"' "$dir/json" &&
+    grep -q '"sealed": false' "$dir/json" && ctl show named --json >"$dir/json" &&
+    grep -q '"total": 3' "$dir/json" && grep -q '"available": 3' "$dir/json" &&
+    ctl status --json >"$dir/json" && grep -q '"uptime_s"' "$dir/json" &&
+    grep -q '"bytes": 12345' "$dir/json" && ctl clients --json >"$dir/json" &&
+    grep -q '"connected_s"' "$dir/json" && ctl unlink named
+}
+
+globs() {
+  ctl create a-1 1 && ctl create a-2 1 && ctl create b-1 1 || return 1
+  [ "$(ctl list 'a-*' --json | grep -c '"name"')" -eq 2 ] && ctl unlink a-1 a-2 b-1
+}
+
+nothing_left() {
+  ctl status --json | grep '"segments": 0,'
+}
+
+start_daemon /dev/null
+for size in 1 64 4095 4096 1048577 "${SHMD_TEST_SIZE:-64M}"; do
+  ok "$size bytes come out as they went in" round_trip "$size"
+done
+ok "data goes through pipes" through_pipes
+ok "input that is too long is refused and changes nothing" too_long
+ok "shorter input leaves the rest" shorter
+ok "reading a hole allocates nothing" sparse_stays_sparse
+ok "create --hold until end of input" hold_until_end_of_input
+ok "create --hold until a signal" hold_until_signal
+ok "create --hold, killed: the owner's segment goes" killed_owner
+ok "attach revives a segment that lingers" attach_keeps
+ok "lock excludes, tries and waits" lock_excludes
+ok "lock ends with its command's status" lock_status
+ok "run has a private daemon, which goes with it" run_private
+ok "run ends with its command's status" run_status
+ok "usage errors are status 2" usage_errors
+ok "refusals are status 1 and one line" refusals
+ok "no daemon is status 3" no_daemon
+ok "--json has the keys" json
+ok "list takes a pattern" globs
+ok "nothing is left" nothing_left
+finish
