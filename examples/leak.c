@@ -8,10 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+static struct shmd *connection;
+static struct shmd_segment *segment;
+
 int main(void)
 {
-	struct shmd *connection;
-	struct shmd_segment *segment;
 	char name[32];
 
 	snprintf(name, sizeof(name), "leak-%d", (int)getpid());

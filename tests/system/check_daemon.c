@@ -197,10 +197,12 @@ END_TEST
 
 START_TEST(ends_with_clients_and_segments)
 {
+	static struct shmd_segment *volatile kept[2];
 	struct shmd *connection = connect_or_fail();
 
-	create_or_fail(connection, "a", 4096, SHMD_LIFETIME_PERSISTENT);
-	create_or_fail(connection, "b", 4096, SHMD_LIFETIME_OWNER);
+	kept[0] = create_or_fail(connection, "a", 4096, SHMD_LIFETIME_PERSISTENT);
+	kept[1] = create_or_fail(connection, "b", 4096, SHMD_LIFETIME_OWNER);
+	ck_assert_ptr_ne(kept[0], kept[1]);
 	/* tear_down() checks that a clean end leaves nothing. */
 }
 END_TEST

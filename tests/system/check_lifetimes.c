@@ -365,7 +365,7 @@ START_TEST(disconnect_ends_a_shared_socket)
 	struct shmd *mine = connect_or_fail();
 	struct actor child;
 
-	create_or_fail(mine, "seg", 1, SHMD_LIFETIME_OWNER);
+	struct shmd_segment *segment = create_or_fail(mine, "seg", 1, SHMD_LIFETIME_OWNER);
 	int to[2];
 	ck_assert_int_eq(pipe(to), 0);
 	child.pid = fork();
@@ -379,6 +379,7 @@ START_TEST(disconnect_ends_a_shared_socket)
 	await_gone(connection, "seg");
 	close(to[1]);
 	ck_assert_int_eq(waitpid(child.pid, NULL, 0), child.pid);
+	shmd_detach(segment);
 }
 END_TEST
 
@@ -452,10 +453,11 @@ END_TEST
 START_TEST(lingering_segment_is_picked_up_by_an_owner)
 {
 	struct shmd *mine = connect_or_fail();
-	struct shmd_segment *ignored;
+	struct shmd_segment *first = create_lingering(mine, SHMD_LIFETIME_OWNER, 60000), *ignored;
 
-	strcpy(shmd_segment_data(create_lingering(mine, SHMD_LIFETIME_OWNER, 60000)), "kept");
+	strcpy(shmd_segment_data(first), "kept");
 	shmd_disconnect(mine);
+	shmd_detach(first);
 	AWAIT(({
 		struct shmd_details *details;
 		ck_assert_int_eq(shmd_show(connection, "seg", &details), 0);
