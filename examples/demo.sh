@@ -51,7 +51,7 @@ shmdctl get notes | tr -d '\0'
 shmdctl unlink notes
 
 say "A client makes a segment that is to end with it"
-shmdctl create --hold --lifetime=owner crash 16M <"$dir/hold" &
+"$build/shmdctl" create --hold --lifetime=owner crash 16M <"$dir/hold" &
 client=$!
 exec 4>"$dir/hold"
 until shmdctl show crash >/dev/null 2>&1; do

@@ -7,6 +7,7 @@ AM_TESTS_ENVIRONMENT = \
 	export SHMD='$(abs_top_builddir)/shmd' SHMDCTL='$(abs_top_builddir)/shmdctl' \
 		top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)';
 
+include tests/unit/local.mk
 include tests/system/local.mk
 include tests/tools/local.mk
 

@@ -423,6 +423,66 @@ START_TEST(reaping_is_told_in_the_log)
 }
 END_TEST
 
+/* --- freeing ---------------------------------------------------------------------------------- */
+
+/* $SHMD_TEST_LARGE: bytes of the segment that is freed; 256 MiB unless set. */
+static size_t large_size(void)
+{
+	const char *text = getenv("SHMD_TEST_LARGE");
+
+	return text ? strtoull(text, NULL, 10) : (size_t)256 << 20;
+}
+
+static void filler(struct actor *self, void *context)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd_segment *segment;
+
+	(void)context;
+	options.flags = SHMD_PREFAULT;
+	int r = shmd_create(connect_or_fail(), "large", large_size(), &options, &segment);
+	ck_assert_msg(r == 0, "create: %d %s", r, shmd_error_message());
+	actor_tell(self);
+	actor_await(self);
+}
+
+/* Asks until no segment is left, or for so long. Returns the worst round trip in ms. */
+static double worst_ping(struct shmd *connection, double for_ms, double *ret_took)
+{
+	double worst = 0, begin = now_ms(), before, after;
+	bool done;
+
+	do {
+		before = now_ms();
+		done = status_segments(connection) == 0;
+		after = now_ms();
+		if (after - before > worst)
+			worst = after - before;
+	} while (for_ms > 0 ? after - begin < for_ms : !done);
+	*ret_took = after - begin;
+	return worst;
+}
+
+START_TEST(freeing_a_large_segment_stalls_nobody)
+{
+	struct shmd *connection = connect_or_fail();
+	struct actor filling;
+	double took, took_quiet;
+
+	rewrite_config("[limits]\nbytes = 100%\nbytes_per_user = 100%\n");
+	AWAIT(daemon_logged(&daemon_, "configuration read again"));
+	actor_start(&filling, filler, NULL);
+	actor_await(&filling);
+	actor_kill(&filling);
+	double worst = worst_ping(connection, 0, &took);
+	double quiet = worst_ping(connection, took, &took_quiet);
+	printf("# %zu MiB freed in %.1f ms: worst round trip meanwhile %.2f ms, in a quiet time as "
+	       "long %.2f ms\n",
+	       large_size() >> 20, took, worst, quiet);
+	shmd_disconnect(connection);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("daemon");
@@ -445,6 +505,7 @@ int main(void)
 	tcase_add_test(tests, no_descriptor_left);
 	tcase_add_test(tests, descriptors_return_to_where_they_began);
 	tcase_add_test(tests, reaping_is_told_in_the_log);
+	tcase_add_test(tests, freeing_a_large_segment_stalls_nobody);
 	suite_add_tcase(suite, tests);
 	return run_suite(suite);
 }

@@ -56,7 +56,7 @@ sparse_stays_sparse() {
 
 hold_until_end_of_input() {
   mkfifo "$dir/hold"
-  ctl create --hold --lifetime=owner held 64 <"$dir/hold" >"$dir/line" &
+  "$SHMDCTL" create --hold --lifetime=owner held 64 <"$dir/hold" >"$dir/line" &
   client=$!
   exec 4>"$dir/hold"
   await exists held || return 1
@@ -75,14 +75,17 @@ hold_until_signal() {
 
 killed_owner() {
   mkfifo "$dir/hold2"
-  ctl create --hold --lifetime=owner held 64 <"$dir/hold2" >/dev/null &
+  "$SHMDCTL" create --hold --lifetime=owner held 64 <"$dir/hold2" >/dev/null &
   client=$!
   exec 4>"$dir/hold2"
   await exists held || return 1
   kill -9 "$client"
   wait "$client" 2>/dev/null
-  exec 4>&-
+  # Its input is still open: only its death can have ended it.
   await gone held
+  result=$?
+  exec 4>&-
+  return "$result"
 }
 
 attach_keeps() {
