@@ -16,8 +16,8 @@ tally:
 	@status=0; $(MAKE) --no-print-directory check V=0 >check.log 2>&1 || status=$$?; \
 	grep -E '^(PASS|FAIL|SKIP|XFAIL|XPASS|ERROR): ' check.log; \
 	if test $$status -ne 0; then \
-	  for log in $$(grep -lE '^(FAIL|ERROR)' $$(find tests -name '*.log')); do \
-	    echo "--- $$log"; cat "$$log"; \
+	  for trs in $$(grep -lE '^:test-result: (FAIL|ERROR)' $$(find tests -name '*.trs')); do \
+	    log=$${trs%.trs}.log; echo "--- $$log"; grep -v '^ok ' "$$log"; \
 	  done; \
 	  grep -q '^# TOTAL' check.log || tail -n 40 check.log; \
 	fi; \

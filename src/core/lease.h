@@ -12,7 +12,8 @@
 #include <stdbool.h>
 
 /* Whether `fd`, an ordinary read-write descriptor, is the file's only one. The descriptor that
- * memfd_create(2) returned is no ordinary one: with it, or beside it, the answer is always no. */
+ * memfd_create(2) returned is no ordinary one: the kernel does not count it as a writer, so that it
+ * says no while it is alone, and yes beside one other. It must be exchanged and closed first. */
 bool lease_is_sole_user(int fd);
 
 /* Tries on a file of our own that the kernel says yes when it should, and no. 0, or a negative errno:

@@ -23,7 +23,7 @@ enum refusal_code {
 
 struct refusal {
 	enum refusal_code code;
-	char text[256];
+	char text[512]; /* WIRE_TEXT_SIZE of wire/protocol.h carries all of it */
 };
 
 /* Writes the refusal down and returns its code. */

@@ -158,7 +158,7 @@ static int look_up(const struct registry *registry, const struct credentials *wh
 static int check_access(const struct segment *segment, const struct credentials *who,
 			unsigned wanted, struct refusal *why)
 {
-	char text[224];
+	char text[SEGMENT_DESCRIPTION_MAX];
 
 	if (access_allowed(who, &segment->ownership, wanted))
 		return 0;
@@ -262,6 +262,13 @@ static bool watch_use(struct registry *registry, struct segment *segment)
 	return r == 0;
 }
 
+/* The pauses start anew, each time. */
+static void start_tests(struct registry *registry, struct segment *segment, uint64_t now)
+{
+	segment->retest_ns = RETEST_FIRST;
+	set_timer(registry, segment, now + RETEST_FIRST);
+}
+
 static void schedule_test(struct registry *registry, struct segment *segment, bool is_watched,
 			  uint64_t now)
 {
@@ -289,8 +296,14 @@ static bool test_unused(struct registry *registry, struct segment *segment, uint
 	bool was_watched = segment->watch.wd != 0;
 	bool is_watched = watch_use(registry, segment);
 	/* Who let go between the test and the watch is seen by a second test. */
-	if (is_watched && !was_watched && segment_is_unused(segment))
-		return true;
+	if (is_watched && !was_watched) {
+		if (segment_is_unused(segment))
+			return true;
+		/* And who had sent word before the watch stood, and lets go after that test, by the
+		 * ones that follow. */
+		start_tests(registry, segment, now);
+		return false;
+	}
 	schedule_test(registry, segment, is_watched, now);
 	return false;
 }
@@ -325,7 +338,7 @@ static const char *reason(const struct segment *segment)
 
 static void reap(struct registry *registry, struct segment *segment)
 {
-	char text[224];
+	char text[SEGMENT_DESCRIPTION_MAX];
 
 	log_info("reaped segment %s of uid %u, %" PRIu64 " bytes: %s",
 		 segment_describe(segment, text), segment->ownership.uid, segment->size,
@@ -392,9 +405,7 @@ static void on_close(struct watch_item *item, void *context)
 	struct word *word = context;
 	struct segment *segment = SEGMENT_OF(item, watch);
 
-	/* The pauses start anew, each time. */
-	segment->retest_ns = RETEST_FIRST;
-	set_timer(word->registry, segment, word->now + RETEST_FIRST);
+	start_tests(word->registry, segment, word->now);
 }
 
 void registry_read_watch(struct registry *registry, uint64_t now)
@@ -601,7 +612,7 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 		    const char *name, uint64_t now, struct refusal *why)
 {
 	struct segment *segment;
-	char text[224];
+	char text[SEGMENT_DESCRIPTION_MAX];
 	int r = look_up(registry, &session->who, id, name, &segment, why);
 
 	if (r != 0)

@@ -24,7 +24,7 @@ struct registry {
 	struct heap timers;
 	bool has_leases; /* false: only our own books say who uses a segment */
 	bool was_told;   /* that a watch could not be had, once */
-	char degraded[256];
+	char degraded[512];
 
 	uint64_t next_id;
 	struct segment *by_id;   /* all of them, oldest first */

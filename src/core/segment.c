@@ -135,12 +135,15 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 	return NULL;
 }
 
-const char *segment_describe(const struct segment *segment, char buffer[static 224])
+const char *segment_describe(const struct segment *segment,
+			     char buffer[static SEGMENT_DESCRIPTION_MAX])
 {
 	if (segment->name[0])
-		snprintf(buffer, 224, "'%s' (id %" PRIu64 ")", segment->name, segment->id);
+		snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "'%s' (id %" PRIu64 ")", segment->name,
+			 segment->id);
 	else
-		snprintf(buffer, 224, "without a name (id %" PRIu64 ")", segment->id);
+		snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "without a name (id %" PRIu64 ")",
+			 segment->id);
 	return buffer;
 }
 

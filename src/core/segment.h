@@ -58,7 +58,7 @@ struct segment {
 	uint64_t created_at;
 
 	int fd;
-	bool fd_is_original; /* as memfd_create(2) returned it: no lease is ever granted beside it */
+	bool fd_is_original; /* as memfd_create(2) returned it: tells nothing; see lease.h */
 	struct semaphore semaphore;
 
 	struct attachment *attachments;
@@ -87,8 +87,10 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 /* Frees it with all it owns; it must stand in no table, and have no attachments. Returns NULL. */
 struct segment *segment_free(struct segment *segment, const struct instance *instance);
 
-/* What the log calls it: its name in quotes, or its id. Valid as long as the segment. */
-const char *segment_describe(const struct segment *segment, char buffer[static 224]);
+/* Writes what the log calls it: its name in quotes and its id. Returns the buffer. */
+#define SEGMENT_DESCRIPTION_MAX 240
+const char *segment_describe(const struct segment *segment,
+			     char buffer[static SEGMENT_DESCRIPTION_MAX]);
 
 /* Whether it is anonymous and somebody else's: then it is as good as none. */
 bool segment_is_hidden(const struct segment *segment, const struct credentials *who);

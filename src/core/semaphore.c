@@ -46,7 +46,6 @@ void semaphore_unlink(struct semaphore *semaphore, const struct instance *instan
 	semaphore->name[0] = '\0';
 }
 
-/* O_EXCL: a file or link that somebody planted under a name they guessed is never opened. */
 static int draw_name(struct semaphore *semaphore, const struct instance *instance)
 {
 	uint64_t drawn;

@@ -240,11 +240,11 @@ static void check_line(struct reading *reading, const char *line, size_t length)
 	}
 	memcpy(copy, line, length);
 	copy[length] = '\0';
-	size_t indent = strspn(copy, " \t");
-	bool is_empty = copy[indent] == '\0' || copy[indent] == '#' || copy[indent] == ';';
 	for (size_t i = 0; i < length; i++)
 		if (copy[i] == '\t' || copy[i] == '\r')
 			copy[i] = ' ';
+	size_t indent = strspn(copy, " ");
+	bool is_empty = copy[indent] == '\0' || copy[indent] == '#' || copy[indent] == ';';
 	if (text_check(copy, length, &where) != TEXT_OK)
 		fail(reading, "byte %zu of the line is a control character or not UTF-8",
 		     where + 1);
@@ -252,6 +252,8 @@ static void check_line(struct reading *reading, const char *line, size_t length)
 		fail(reading, "the line is indented; a value cannot go on from the line before");
 	else if (copy[0] == '[')
 		check_section(reading, copy);
+	else if (!is_empty && !strpbrk(copy, "=:"))
+		fail(reading, "not of the form 'name = value'");
 }
 
 /* The fgets() of inih, which feeds it only lines that it reads as we mean them. */

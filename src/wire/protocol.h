@@ -25,7 +25,7 @@
 #define WIRE_NAME_MAX        200u
 #define WIRE_NAME_SIZE       208u
 #define WIRE_SEMAPHORE_SIZE  48u
-#define WIRE_TEXT_SIZE       256u
+#define WIRE_TEXT_SIZE       512u
 #define WIRE_COMMAND_SIZE    32u
 #define WIRE_LABEL_SIZE      32u
 

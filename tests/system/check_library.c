@@ -633,8 +633,9 @@ END_TEST
 
 /* --- threads ---------------------------------------------------------------------------------- */
 
-#define THREADS 8
-#define ROUNDS  100
+#define THREADS       8
+#define ROUNDS        100
+#define PERMITS_TAKEN 3000
 
 static void *thread(void *context)
 {
@@ -680,7 +681,7 @@ static void *counting_thread(void *context)
 	struct shmd_segment *segment = context;
 	volatile long *count = shmd_segment_data(segment);
 
-	for (int i = 0; i < 10000; i++) {
+	for (int i = 0; i < PERMITS_TAKEN; i++) {
 		if (shmd_acquire(segment, -1) < 0)
 			return (void *)"cannot acquire";
 		++*count;
@@ -703,7 +704,7 @@ START_TEST(threads_share_a_semaphore)
 		ck_assert_int_eq(pthread_join(threads[i], &complaint), 0);
 		ck_assert_ptr_null(complaint);
 	}
-	ck_assert_int_eq(*(long *)shmd_segment_data(segment), THREADS * 10000L);
+	ck_assert_int_eq(*(long *)shmd_segment_data(segment), THREADS * (long)PERMITS_TAKEN);
 	shmd_detach(segment);
 }
 END_TEST
@@ -740,6 +741,12 @@ START_TEST(full_descriptor_table)
 	unsigned before = count_descriptors(getpid());
 	int lowest = dup(0);
 
+	/* valgrind keeps a limit on descriptors of its own. */
+	if (getenv("SHMD_WRAPPER")) {
+		shmd_detach(segment);
+		shmd_disconnect(other);
+		return;
+	}
 	close(lowest);
 	limit_descriptors((rlim_t)(lowest + _i));
 	ck_assert_int_eq(shmd_attach(connection, "seg", 0, &another), -EMFILE);

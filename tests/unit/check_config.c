@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The configuration. The program is built with "." as the folder of the system's files, so that a
+ * test in unit_folder plays the whole system.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+#include "base/cleanup.h"
+#include "shmd/config.h"
+
+static char error[CONFIG_ERROR_MAX];
+
+static int load_bytes(struct config *ret, const char *bytes, size_t size)
+{
+	return config_load(ret, unit_write("test.conf", bytes, size), error);
+}
+
+static struct config load(const char *text)
+{
+	struct config config;
+	int r = load_bytes(&config, text, strlen(text));
+
+	ck_assert_msg(r == 0, "%s", error);
+	return config;
+}
+
+/* Expects a failure at a line, with a reason, and that nothing was applied. */
+static void refuse_bytes(const char *bytes, size_t size, int line, const char *reason)
+{
+	struct config before, config;
+	char where[sizeof(unit_folder) + 64];
+
+	memset(&config, 0x5a, sizeof(config));
+	before = config;
+	ck_assert_int_eq(load_bytes(&config, bytes, size), -EINVAL);
+	snprintf(where, sizeof(where), "%s/test.conf:%d: ", unit_folder, line);
+	ck_assert_msg(strncmp(error, where, strlen(where)) == 0, "'%s' is not about line %d", error,
+		      line);
+	unit_assert_has(error, reason);
+	ck_assert_mem_eq(&config, &before, sizeof(config));
+}
+
+static void refuse_text(const char *text, int line, const char *reason)
+{
+	refuse_bytes(text, strlen(text), line, reason);
+}
+
+#define REFUSE_BYTES(bytes, line, reason) refuse_bytes((bytes), sizeof(bytes) - 1, (line), (reason))
+
+/* --- what is good ----------------------------------------------------------------------------- */
+
+START_TEST(defaults_are_as_documented)
+{
+	struct config config;
+
+	config_init(&config);
+	ck_assert_str_eq(config.socket, "/run/shmd/shmd.sock");
+	ck_assert_uint_eq(config.log_level, LOG_LEVEL_INFO);
+	ck_assert_uint_eq(config.unread_timeout_ms, 30000);
+	ck_assert_uint_eq(config.clients, 4096);
+	ck_assert_uint_eq(config.attachments_per_user, 16384);
+	ck_assert(config.bytes.is_percent);
+	ck_assert_uint_eq(config.bytes.value, 75);
+}
+END_TEST
+
+START_TEST(every_option_is_read)
+{
+	struct config config = load("# all\n"
+				    "[daemon]\n"
+				    "socket = /tmp/a b\n"
+				    "log_level=debug\n"
+				    "unread_timeout = 1.5min\n"
+				    "\n"
+				    "[limits]\n"
+				    "clients = 1\n"
+				    "clients_per_user = 2\n"
+				    "segments = 3\n"
+				    "segments_per_user = 4\n"
+				    "attachments = 5\n"
+				    "attachments_per_user = 18446744073709551615\n"
+				    "bytes = 7G ; as an example\n"
+				    "bytes_per_user = 8%\n");
+
+	ck_assert_str_eq(config.socket, "/tmp/a b");
+	ck_assert_uint_eq(config.log_level, LOG_LEVEL_DEBUG);
+	ck_assert_uint_eq(config.unread_timeout_ms, 90000);
+	ck_assert_uint_eq(config.clients, 1);
+	ck_assert_uint_eq(config.clients_per_user, 2);
+	ck_assert_uint_eq(config.segments, 3);
+	ck_assert_uint_eq(config.segments_per_user, 4);
+	ck_assert_uint_eq(config.attachments, 5);
+	ck_assert_uint_eq(config.attachments_per_user, UINT64_MAX);
+	ck_assert(!config.bytes.is_percent);
+	ck_assert_uint_eq(config.bytes.value, UINT64_C(7) << 30);
+	ck_assert(config.bytes_per_user.is_percent);
+	ck_assert_uint_eq(config.bytes_per_user.value, 8);
+}
+END_TEST
+
+START_TEST(harmless_forms_are_read)
+{
+	ck_assert_uint_eq(load("").clients, 4096);
+	ck_assert_uint_eq(load("\n  \n\t# indented comment\n; another\n").clients, 4096);
+	ck_assert_uint_eq(load("[limits]\nclients = 5").clients, 5);
+	ck_assert_uint_eq(load("[limits] \r\nclients = 5\r\n\r\n").clients, 5);
+	ck_assert_uint_eq(load("[limits]\n[daemon]\n[limits]\nclients\t=\t5\t\n").clients, 5);
+	/* A value that stands where the comment says it does not. */
+	ck_assert_uint_eq(load("[limits]\n#clients = 5\n").clients, 4096);
+}
+END_TEST
+
+START_TEST(shares_are_of_the_machine)
+{
+	struct config config = load("[limits]\nbytes = 50%\nbytes_per_user = 4K\nclients = 9\n"
+				    "segments_per_user = 8\nattachments = 7\n");
+	struct quota_limits half, all;
+
+	config_limits(&config, &half);
+	config.bytes.value = 100;
+	config_limits(&config, &all);
+	ck_assert_uint_eq(half.total[QUOTA_BYTES], all.total[QUOTA_BYTES] / 2);
+	ck_assert_uint_gt(half.total[QUOTA_BYTES], 1u << 20);
+	ck_assert_uint_eq(half.per_user[QUOTA_BYTES], 4096);
+	ck_assert_uint_eq(half.total[QUOTA_CLIENTS], 9);
+	ck_assert_uint_eq(half.per_user[QUOTA_CLIENTS], 2048);
+	ck_assert_uint_eq(half.per_user[QUOTA_SEGMENTS], 8);
+	ck_assert_uint_eq(half.total[QUOTA_ATTACHMENTS], 7);
+}
+END_TEST
+
+/* --- what inih alone would let through (design.md, fact 17) ----------------------------------- */
+
+/* Text of a line of that length, which sets a path. */
+static char *line_of(size_t length)
+{
+	static char text[1024];
+	size_t n = (size_t)snprintf(text, sizeof(text), "[daemon]\nlog_level = debug");
+
+	memset(text + n, ' ', sizeof(text) - n);
+	memcpy(text + 9 + length - 1, ";\n", 3);
+	return text;
+}
+
+START_TEST(a_long_line_is_an_error)
+{
+	ck_assert_uint_eq(load(line_of(190)).log_level, LOG_LEVEL_DEBUG);
+	refuse_text(line_of(191), 2, "191 bytes; at most 190");
+	refuse_text(line_of(700), 2, "700 bytes; at most 190");
+}
+END_TEST
+
+START_TEST(the_tail_of_a_long_line_is_not_read)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "[limits]\n#%198s\nclients = 5\n", "clients = 6");
+	refuse_text(text, 2, "at most 190");
+}
+END_TEST
+
+START_TEST(an_indented_line_is_an_error)
+{
+	refuse_text("[limits]\nclients = 5\n 6\n", 3, "indented");
+	refuse_text("[limits]\n\tclients = 5\n", 2, "indented");
+	refuse_text(" [limits]\n", 1, "indented");
+}
+END_TEST
+
+START_TEST(an_unclosed_section_is_an_error)
+{
+	refuse_text("[daemon]\n[limits\nclients = 5\n", 2, "']' is missing");
+	refuse_text("[daemon]\n[limits] clients = 5\n", 2, "behind the section");
+}
+END_TEST
+
+START_TEST(an_error_before_good_lines_is_an_error)
+{
+	refuse_text("[limits]\nclients = x\nsegments = 5\n", 2, "clients = x: not a number");
+	refuse_text("[limits]\nnonsense\nsegments = 5\n", 2, "name = value");
+	refuse_text("[limits]\n= 5\nsegments = 5\n", 2, "");
+}
+END_TEST
+
+START_TEST(the_first_error_is_told)
+{
+	refuse_text("[limits]\nclients = x\nsegments = y\n", 2, "clients");
+	refuse_text("[limits]\nnonsense\nsegments = y\n", 2, "name = value");
+}
+END_TEST
+
+START_TEST(a_duplicate_is_an_error)
+{
+	refuse_text("[limits]\nclients = 5\nsegments = 5\nclients = 5\n", 4,
+		    "'clients' is set a second");
+	refuse_text("[limits]\nclients = 5\n[daemon]\n[limits]\nclients = 6\n", 5, "second time");
+}
+END_TEST
+
+START_TEST(unknown_words_are_errors)
+{
+	refuse_text("[limits]\nclient = 5\n", 2, "no option 'client' in section [limits]");
+	refuse_text("[daemon]\nclients = 5\n", 2, "no option 'clients' in section [daemon]");
+	refuse_text("[limits]\nClients = 5\n", 2, "no option 'Clients'");
+	refuse_text("[limit]\n", 1, "no section [limit]");
+	refuse_text("[]\n", 1, "no section []");
+	refuse_text("clients = 5\n[limits]\n", 1, "before the first [section]");
+}
+END_TEST
+
+START_TEST(bytes_that_hide_are_errors)
+{
+	REFUSE_BYTES("[limits]\nclients = 5\0x\n", 2, "byte 12 of the line is a control");
+	REFUSE_BYTES("[limits]\n\0clients = 5\n", 2, "byte 1 of the line");
+	REFUSE_BYTES("[limits]\n# \x1b[2J\n", 2, "control character");
+	REFUSE_BYTES("[daemon]\nsocket = /\x7f\n", 2, "control character");
+	REFUSE_BYTES("[daemon]\nsocket = /\xc2\x85\n", 2, "control character");
+	REFUSE_BYTES("[daemon]\nsocket = /\xff\n", 2, "not UTF-8");
+}
+END_TEST
+
+START_TEST(bad_values_are_errors)
+{
+	static const char *const bad[] = {
+		"[daemon]\nsocket = run/shmd.sock\n",
+		"[daemon]\nsocket =\n",
+		"[daemon]\nlog_level = loud\n",
+		"[daemon]\nlog_level = 3\n",
+		"[daemon]\nunread_timeout = 0\n",
+		"[daemon]\nunread_timeout = 0.5ms\n",
+		"[daemon]\nunread_timeout = 50d\n",
+		"[daemon]\nunread_timeout = 1 s\n",
+		"[daemon]\nunread_timeout = -1s\n",
+		"[limits]\nclients = -1\n",
+		"[limits]\nclients =\n",
+		"[limits]\nclients = 1K\n",
+		"[limits]\nclients = 0x10\n",
+		"[limits]\nclients = 18446744073709551616\n",
+		"[limits]\nbytes = 101%\n",
+		"[limits]\nbytes = %\n",
+		"[limits]\nbytes = 5%%\n",
+		"[limits]\nbytes = 1k\n",
+		"[limits]\nbytes = 16777216T\n",
+		"[limits]\nbytes = 00000000000000000000000000000001\n",
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		refuse_text(bad[i], 2, ": not ");
+}
+END_TEST
+
+START_TEST(a_path_has_room)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "[daemon]\nsocket = /%0106d\n", 0);
+	ck_assert_uint_eq(strlen(load(text).socket), 107);
+	snprintf(text, sizeof(text), "[daemon]\nsocket = /%0107d\n", 0);
+	refuse_text(text, 2, "at most 107 bytes");
+}
+END_TEST
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+START_TEST(a_file_must_be_there_and_readable)
+{
+	struct config config;
+
+	ck_assert_int_eq(config_load(&config, "/proc/none", error), -EINVAL);
+	unit_assert_has(error, "/proc/none: ");
+	ck_assert_int_eq(config_load(&config, unit_folder, error), -EINVAL);
+	unit_assert_has(error, unit_folder);
+}
+END_TEST
+
+/* Makes the system's folder and goes where the relative path finds it. */
+static void enter_system(void)
+{
+	ck_assert_int_eq(chdir(unit_folder), 0);
+	mkdir("shmd", 0700);
+	mkdir("shmd/shmd.conf.d", 0700);
+}
+
+START_TEST(the_system_may_have_no_files)
+{
+	struct config config;
+
+	ck_assert_int_eq(chdir("/proc"), 0);
+	ck_assert_int_eq(config_load(&config, NULL, error), 0);
+	ck_assert_uint_eq(config.clients, 4096);
+}
+END_TEST
+
+static void write_text(const char *name, const char *text)
+{
+	unit_write(name, text, strlen(text));
+}
+
+START_TEST(the_folder_is_read_in_order)
+{
+	struct config config;
+
+	enter_system();
+	write_text("shmd/shmd.conf", "[limits]\nclients = 1\nsegments = 1\nattachments = 1\n");
+	write_text("shmd/shmd.conf.d/20.conf", "[limits]\nclients = 20\n");
+	write_text("shmd/shmd.conf.d/10.conf", "[limits]\nclients = 10\nsegments = 10\n");
+	write_text("shmd/shmd.conf.d/30.conf~", "[limits]\nclients = 30\n");
+	write_text("shmd/shmd.conf.d/.40.conf", "[limits]\nclients = 40\n");
+	write_text("shmd/shmd.conf.d/50", "[limits]\nclients = 50\n");
+	ck_assert_int_eq(config_load(&config, NULL, error), 0);
+	ck_assert_uint_eq(config.clients, 20);
+	ck_assert_uint_eq(config.segments, 10);
+	ck_assert_uint_eq(config.attachments, 1);
+	ck_assert_uint_eq(config.clients_per_user, 2048);
+	/* A file that was named stands alone. */
+	ck_assert_int_eq(config_load(&config, "shmd/shmd.conf", error), 0);
+	ck_assert_uint_eq(config.clients, 1);
+}
+END_TEST
+
+START_TEST(one_bad_file_spoils_all)
+{
+	struct config config = {.clients = 77};
+
+	enter_system();
+	write_text("shmd/shmd.conf", "[limits]\nclients = 1\n");
+	write_text("shmd/shmd.conf.d/20.conf", "[limits]\nclients = 20\n");
+	write_text("shmd/shmd.conf.d/60.conf", "[limits]\n\nclients = a\n");
+	ck_assert_int_eq(config_load(&config, NULL, error), -EINVAL);
+	unit_assert_has(error, "shmd.conf.d/60.conf:3: ");
+	ck_assert_uint_eq(config.clients, 77);
+	ck_assert_int_eq(unlink("shmd/shmd.conf.d/60.conf"), 0);
+	ck_assert_int_eq(symlink("nowhere", "shmd/shmd.conf.d/60.conf"), 0);
+	ck_assert_int_eq(config_load(&config, NULL, error), -EINVAL);
+	ck_assert_int_eq(unlink("shmd/shmd.conf.d/60.conf"), 0);
+}
+END_TEST
+
+/* --- printing --------------------------------------------------------------------------------- */
+
+static char *print(const struct config *config, enum config_form form)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	config_print(config, form, to);
+	fclose(to);
+	return text;
+}
+
+/* Prints, reads back, and prints again: a struct has padding, its text has not. */
+static void expect_same_again(const struct config *config)
+{
+	_cleanup_free_ char *text = print(config, CONFIG_VALUES);
+	struct config again = load(text);
+	_cleanup_free_ char *text_again = print(&again, CONFIG_VALUES);
+
+	ck_assert_str_eq(text, text_again);
+	ck_assert_str_eq(again.socket, config->socket);
+	ck_assert_uint_eq(again.log_level, config->log_level);
+	ck_assert_uint_eq(again.unread_timeout_ms, config->unread_timeout_ms);
+	ck_assert_uint_eq(again.clients, config->clients);
+	ck_assert_uint_eq(again.bytes.value, config->bytes.value);
+	ck_assert_int_eq(again.bytes_per_user.is_percent, config->bytes_per_user.is_percent);
+}
+
+START_TEST(printed_values_read_back)
+{
+	struct config config;
+
+	config_init(&config);
+	expect_same_again(&config);
+	config.log_level = LOG_LEVEL_ERROR;
+	config.unread_timeout_ms = 90061;
+	config.clients = 0;
+	config.bytes = (struct config_amount){12345, false};
+	config.bytes_per_user = (struct config_amount){UINT64_C(3) << 40, false};
+	snprintf(config.socket, sizeof(config.socket), "/%0106d", 0);
+	expect_same_again(&config);
+}
+END_TEST
+
+START_TEST(the_template_changes_nothing)
+{
+	struct config config;
+
+	config_init(&config);
+	config.clients = 5;
+	_cleanup_free_ char *text = print(&config, CONFIG_TEMPLATE);
+	unit_assert_has(text, "\n#clients = 5\n");
+	ck_assert_uint_eq(load(text).clients, 4096);
+}
+END_TEST
+
+START_TEST(printed_lines_are_short)
+{
+	struct config config;
+
+	config_init(&config);
+	_cleanup_free_ char *text = print(&config, CONFIG_VALUES);
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		ck_assert_uint_lt(strlen(line), 80);
+}
+END_TEST
+
+START_TEST(the_manual_names_every_option)
+{
+	struct config config;
+
+	config_init(&config);
+	_cleanup_free_ char *text = print(&config, CONFIG_MANUAL);
+	unit_assert_has(text, ".Ss [daemon\\&]\n.Bl");
+	unit_assert_has(text, ".El\n.Ss [limits\\&]\n");
+	unit_assert_has(text, "\n.It Ic socket No = Ar /run/shmd/shmd.sock\n");
+	unit_assert_has(text, "\n.It Ic bytes_per_user No = Ar 50%\n");
+	/* mdoc(7): a sentence begins on a line of its own. */
+	ck_assert_ptr_null(strstr(text, ". "));
+}
+END_TEST
+
+static char *read_all(const char *path)
+{
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+	char *text = NULL;
+	size_t size = 0;
+
+	ck_assert_msg(file != NULL, "%s: %s", path, strerror(errno));
+	ck_assert_int_gt(getdelim(&text, &size, '\0', file), 0);
+	return text;
+}
+
+/* Behind its leading comment, that is its first empty line, the file is the template. */
+START_TEST(etc_shmd_conf_is_the_template)
+{
+	const char *source = getenv("top_srcdir");
+	struct config config;
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/etc/shmd.conf", source ? source : ".");
+	_cleanup_free_ char *file = read_all(path);
+	ck_assert_int_eq(file[0], '#');
+	char *behind = strstr(file, "\n\n");
+	ck_assert_ptr_nonnull(behind);
+	config_init(&config);
+	_cleanup_free_ char *text = print(&config, CONFIG_TEMPLATE);
+	ck_assert_str_eq(behind + 2, text);
+	ck_assert_int_eq(config_load(&config, path, error), 0);
+}
+END_TEST
+
+void unit_tests(TCase *tests)
+{
+	tcase_add_test(tests, defaults_are_as_documented);
+	tcase_add_test(tests, every_option_is_read);
+	tcase_add_test(tests, harmless_forms_are_read);
+	tcase_add_test(tests, shares_are_of_the_machine);
+	tcase_add_test(tests, a_long_line_is_an_error);
+	tcase_add_test(tests, the_tail_of_a_long_line_is_not_read);
+	tcase_add_test(tests, an_indented_line_is_an_error);
+	tcase_add_test(tests, an_unclosed_section_is_an_error);
+	tcase_add_test(tests, an_error_before_good_lines_is_an_error);
+	tcase_add_test(tests, the_first_error_is_told);
+	tcase_add_test(tests, a_duplicate_is_an_error);
+	tcase_add_test(tests, unknown_words_are_errors);
+	tcase_add_test(tests, bytes_that_hide_are_errors);
+	tcase_add_test(tests, bad_values_are_errors);
+	tcase_add_test(tests, a_path_has_room);
+	tcase_add_test(tests, a_file_must_be_there_and_readable);
+	tcase_add_test(tests, the_system_may_have_no_files);
+	tcase_add_test(tests, the_folder_is_read_in_order);
+	tcase_add_test(tests, one_bad_file_spoils_all);
+	tcase_add_test(tests, printed_values_read_back);
+	tcase_add_test(tests, the_template_changes_nothing);
+	tcase_add_test(tests, printed_lines_are_short);
+	tcase_add_test(tests, the_manual_names_every_option);
+	tcase_add_test(tests, etc_shmd_conf_is_the_template);
+}

@@ -1,0 +1,108 @@
+# tests/unit: a program for each module, linked with its own layer and those below it
+if HAVE_CHECK
+BASE_UNITS = \
+	tests/unit/check_hash \
+	tests/unit/check_heap \
+	tests/unit/check_lockfile \
+	tests/unit/check_log \
+	tests/unit/check_parse \
+	tests/unit/check_text
+WIRE_UNITS = \
+	tests/unit/check_channel \
+	tests/unit/check_packet
+CORE_UNITS = \
+	tests/unit/check_access \
+	tests/unit/check_instance \
+	tests/unit/check_lease \
+	tests/unit/check_memory \
+	tests/unit/check_name \
+	tests/unit/check_quota \
+	tests/unit/check_registry \
+	tests/unit/check_segment \
+	tests/unit/check_semaphore \
+	tests/unit/check_session \
+	tests/unit/check_watch
+DAEMON_UNITS = \
+	tests/unit/check_config \
+	tests/unit/check_helper \
+	tests/unit/check_process
+
+check_PROGRAMS += $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS)
+TESTS += $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS)
+
+UNIT = tests/unit/unit.c tests/unit/unit.h
+UNIT_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+UNIT_BASE = libbase.la $(CHECK_LIBS)
+UNIT_WIRE = $(WIRE_LIBS) $(CHECK_LIBS)
+UNIT_CORE = $(CORE_LIBS) $(CHECK_LIBS)
+UNIT_DAEMON = $(DAEMON_LIBS) $(CHECK_LIBS)
+
+tests_unit_check_hash_SOURCES = tests/unit/check_hash.c $(UNIT)
+tests_unit_check_hash_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_hash_LDADD = $(UNIT_BASE)
+tests_unit_check_heap_SOURCES = tests/unit/check_heap.c $(UNIT)
+tests_unit_check_heap_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_heap_LDADD = $(UNIT_BASE)
+tests_unit_check_lockfile_SOURCES = tests/unit/check_lockfile.c $(UNIT)
+tests_unit_check_lockfile_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_lockfile_LDADD = $(UNIT_BASE)
+tests_unit_check_log_SOURCES = tests/unit/check_log.c $(UNIT)
+tests_unit_check_log_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_log_LDADD = $(UNIT_BASE)
+tests_unit_check_parse_SOURCES = tests/unit/check_parse.c $(UNIT)
+tests_unit_check_parse_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_parse_LDADD = $(UNIT_BASE)
+tests_unit_check_text_SOURCES = tests/unit/check_text.c $(UNIT)
+tests_unit_check_text_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_text_LDADD = $(UNIT_BASE)
+tests_unit_check_channel_SOURCES = tests/unit/check_channel.c $(UNIT)
+tests_unit_check_channel_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_channel_LDADD = $(UNIT_WIRE)
+tests_unit_check_packet_SOURCES = tests/unit/check_packet.c $(UNIT)
+tests_unit_check_packet_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_packet_LDADD = $(UNIT_WIRE)
+tests_unit_check_access_SOURCES = tests/unit/check_access.c $(UNIT)
+tests_unit_check_access_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_access_LDADD = $(UNIT_CORE)
+tests_unit_check_instance_SOURCES = tests/unit/check_instance.c $(UNIT)
+tests_unit_check_instance_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_instance_LDADD = $(UNIT_CORE)
+tests_unit_check_lease_SOURCES = tests/unit/check_lease.c $(UNIT)
+tests_unit_check_lease_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_lease_LDADD = $(UNIT_CORE)
+tests_unit_check_memory_SOURCES = tests/unit/check_memory.c $(UNIT)
+tests_unit_check_memory_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_memory_LDADD = $(UNIT_CORE)
+tests_unit_check_name_SOURCES = tests/unit/check_name.c $(UNIT)
+tests_unit_check_name_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_name_LDADD = $(UNIT_CORE)
+tests_unit_check_quota_SOURCES = tests/unit/check_quota.c $(UNIT)
+tests_unit_check_quota_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_quota_LDADD = $(UNIT_CORE)
+tests_unit_check_registry_SOURCES = tests/unit/check_registry.c $(UNIT)
+tests_unit_check_registry_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_registry_LDADD = $(UNIT_CORE)
+tests_unit_check_segment_SOURCES = tests/unit/check_segment.c $(UNIT)
+tests_unit_check_segment_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_segment_LDADD = $(UNIT_CORE)
+tests_unit_check_semaphore_SOURCES = tests/unit/check_semaphore.c $(UNIT)
+tests_unit_check_semaphore_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_semaphore_LDADD = $(UNIT_CORE)
+tests_unit_check_session_SOURCES = tests/unit/check_session.c $(UNIT)
+tests_unit_check_session_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_session_LDADD = $(UNIT_CORE)
+tests_unit_check_watch_SOURCES = tests/unit/check_watch.c $(UNIT)
+tests_unit_check_watch_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_watch_LDADD = $(UNIT_CORE)
+tests_unit_check_helper_SOURCES = tests/unit/check_helper.c $(UNIT)
+tests_unit_check_helper_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_helper_LDADD = $(UNIT_DAEMON)
+tests_unit_check_process_SOURCES = tests/unit/check_process.c $(UNIT)
+tests_unit_check_process_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_process_LDADD = $(UNIT_DAEMON)
+## Built with a system folder of its own, relative to where the test stands.
+tests_unit_check_config_SOURCES = tests/unit/check_config.c src/shmd/config.c $(UNIT)
+tests_unit_check_config_CPPFLAGS = $(AM_CPPFLAGS) -USYSCONFDIR -DSYSCONFDIR='"."'
+tests_unit_check_config_CFLAGS = $(UNIT_CFLAGS) $(INIH_CFLAGS)
+tests_unit_check_config_LDADD = $(UNIT_DAEMON)
+endif
