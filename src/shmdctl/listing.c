@@ -13,6 +13,18 @@ const struct option_info listing_options[] = {
 	{0},
 };
 
+const struct option_info layout_options[] = {OPTION_BYTES, {0}};
+
+int layout_read(struct context *context, struct layout *layout)
+{
+	int option;
+
+	while ((option = context_option(context)) > 0)
+		layout->bytes = true;
+	layout->json = context->json;
+	return option;
+}
+
 static int parse(struct context *context, struct layout *layout)
 {
 	int option;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What commands that print one table have in common: their options, their connection and their
- * output. Knows nothing of what is listed.
+ * output; and the options of those that tell of one thing. Knows nothing of what is told.
  */
 #ifndef SHMDCTL_LISTING_H
 #define SHMDCTL_LISTING_H
@@ -14,6 +14,11 @@ struct listing {
 	struct table *table; /* to be filled */
 	struct shmd *shmd;
 };
+
+/* The only option of a command that tells of one thing, and its reading: how to show that thing.
+ * Returns as context_option(). */
+extern const struct option_info layout_options[];
+int layout_read(struct context *context, struct layout *layout);
 
 /* The options of such a command, whose columns are those of its `struct command`. */
 extern const struct option_info listing_options[];

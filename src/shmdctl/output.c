@@ -156,6 +156,16 @@ struct json_object *table_json(struct table *table)
 	return json_object_get(table->rows);
 }
 
+int table_fill(struct table **ret, const struct column *columns, const struct layout *layout,
+	       void *const *rows, size_t n_rows)
+{
+	int r = table_new(ret, columns, layout);
+
+	for (size_t i = 0; r == 0 && i < n_rows; i++)
+		r = table_add(*ret, rows[i]);
+	return r;
+}
+
 int table_print(struct table *table, const char *key)
 {
 	struct json_object *object;

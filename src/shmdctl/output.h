@@ -7,7 +7,9 @@
 #define SHMDCTL_OUTPUT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
+#include "base/cleanup.h"
 #include "shmdctl/column.h"
 
 /* How the user wants to see things. */
@@ -27,6 +29,11 @@ int table_new(struct table **ret, const struct column *columns, const struct lay
 /* Copies what it needs of the row. Returns 0 or -ENOMEM. */
 int table_add(struct table *table, const void *row);
 
+/* Makes a table of an array of pointers to rows. Returns as table_new(); *ret is the caller's also
+ * when a row could not be added. */
+int table_fill(struct table **ret, const struct column *columns, const struct layout *layout,
+	       void *const *rows, size_t n_rows);
+
 /* Prints the table, or as JSON an object with one array called `key`. Returns 0 or -ENOMEM. */
 int table_print(struct table *table, const char *key);
 
@@ -34,6 +41,7 @@ int table_print(struct table *table, const char *key);
 struct json_object *table_json(struct table *table);
 
 struct table *table_free(struct table *table);
+DEFINE_CLEANUP(struct table *, table_free, cleanup_table);
 
 /* One row as a JSON object, which the caller owns. */
 struct json_object *row_json(const struct column *columns, const void *row);

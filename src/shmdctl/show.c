@@ -9,6 +9,7 @@
 
 #include "shmdctl/command.h"
 #include "shmdctl/list.h"
+#include "shmdctl/listing.h"
 #include "shmdctl/output.h"
 
 #define ATTACHMENT(member) FIELD(shmd_attachment_info, member)
@@ -32,20 +33,7 @@ static const struct column permit_columns[] = {
 	{0},
 };
 
-static const struct option_info options[] = {OPTION_BYTES, {0}};
-
 DEFINE_CLEANUP(struct shmd_details *, shmd_details_free, cleanup_details);
-DEFINE_CLEANUP(struct table *, table_free, cleanup_table);
-
-static int parse(struct context *context, struct layout *layout)
-{
-	int option;
-
-	while ((option = context_option(context)) > 0)
-		layout->bytes = true;
-	layout->json = context->json;
-	return option;
-}
 
 static int print_json(const struct shmd_details *details, const struct permits *permits,
 		      struct table *attachments)
@@ -84,10 +72,9 @@ static int print(const struct shmd_details *details, const struct layout *layout
 		.available = (uint64_t)details->permits_available,
 	};
 	const struct permits *known = details->permits_available < 0 ? NULL : &permits;
-	int r = table_new(&attachments, attachment_columns, layout);
+	int r = table_fill(&attachments, attachment_columns, layout,
+			   (void *const *)details->attachments, details->n_attachments);
 
-	for (size_t i = 0; r == 0 && i < details->n_attachments; i++)
-		r = table_add(attachments, details->attachments[i]);
 	if (r < 0)
 		return r;
 	if (layout->json)
@@ -101,7 +88,7 @@ static int run(struct context *context)
 	CLEANUP(cleanup_details) struct shmd_details *details = NULL;
 	struct layout layout = {0};
 
-	if (parse(context, &layout) < 0 || context_connect(context, &shmd) < 0)
+	if (layout_read(context, &layout) < 0 || context_connect(context, &shmd) < 0)
 		return -1;
 	if (shmd_show(shmd, context->operands[0], &details) < 0)
 		return context_refused(context);
@@ -113,7 +100,7 @@ const struct command show_command = {
 	.name = "show",
 	.operands = "NAME",
 	.summary = "tell everything about one segment",
-	.options = options,
+	.options = layout_options,
 	.min_operands = 1,
 	.max_operands = 1,
 	.run = run,

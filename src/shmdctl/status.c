@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shmdctl/command.h"
+#include "shmdctl/listing.h"
 #include "shmdctl/output.h"
 
 #define STATUS(member) FIELD(shmd_status, member)
@@ -43,31 +44,7 @@ static const struct column limit_columns[] = {
 	{0},
 };
 
-static const struct option_info options[] = {OPTION_BYTES, {0}};
-
 DEFINE_CLEANUP(struct shmd_status *, shmd_status_free, cleanup_status);
-DEFINE_CLEANUP(struct table *, table_free, cleanup_table);
-
-static int parse(struct context *context, struct layout *layout)
-{
-	int option;
-
-	while ((option = context_option(context)) > 0)
-		layout->bytes = true;
-	layout->json = context->json;
-	return option;
-}
-
-/* Makes a table of an array of pointers to rows. */
-static int fill(struct table **ret, const struct column *of, const struct layout *layout,
-		void *const *rows, size_t n_rows)
-{
-	int r = table_new(ret, of, layout);
-
-	for (size_t i = 0; r == 0 && i < n_rows; i++)
-		r = table_add(*ret, rows[i]);
-	return r;
-}
 
 static struct json_object *counters_json(const struct shmd_status *status)
 {
@@ -95,8 +72,8 @@ static int print_text(const struct shmd_status *status, struct table *limits,
 {
 	CLEANUP(cleanup_table) struct table *counters = NULL;
 	const struct facts facts[] = {{columns, status}, {NULL, NULL}};
-	int r = fill(&counters, counter_columns, layout, (void *const *)status->counters,
-		     status->n_counters);
+	int r = table_fill(&counters, counter_columns, layout, (void *const *)status->counters,
+			   status->n_counters);
 
 	if (r == 0)
 		r = facts_print(facts, layout);
@@ -111,8 +88,8 @@ static int print_text(const struct shmd_status *status, struct table *limits,
 static int print(const struct shmd_status *status, const struct layout *layout)
 {
 	CLEANUP(cleanup_table) struct table *limits = NULL;
-	int r = fill(&limits, limit_columns, layout, (void *const *)status->limits,
-		     status->n_limits);
+	int r = table_fill(&limits, limit_columns, layout, (void *const *)status->limits,
+			   status->n_limits);
 
 	if (r < 0)
 		return r;
@@ -125,7 +102,7 @@ static int run(struct context *context)
 	CLEANUP(cleanup_status) struct shmd_status *status = NULL;
 	struct layout layout = {0};
 
-	if (parse(context, &layout) < 0 || context_connect(context, &shmd) < 0)
+	if (layout_read(context, &layout) < 0 || context_connect(context, &shmd) < 0)
 		return -1;
 	if (shmd_status(shmd, &status) < 0)
 		return context_refused(context);
@@ -137,6 +114,6 @@ const struct command status_command = {
 	.name = "status",
 	.operands = "",
 	.summary = "tell about the daemon: totals, counters, limits",
-	.options = options,
+	.options = layout_options,
 	.run = run,
 };

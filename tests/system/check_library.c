@@ -720,17 +720,6 @@ static void limit_descriptors(rlim_t n)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
-static unsigned attachments_of(const char *name)
-{
-	struct shmd_details *details;
-	int r = shmd_show(connection, name, &details);
-
-	ck_assert_int_eq(r, 0);
-	unsigned n = details->segment->clients;
-	shmd_details_free(details);
-	return n;
-}
-
 /* With no descriptor left, and with one too few: what was granted is given back. */
 START_TEST(full_descriptor_table)
 {
@@ -755,7 +744,7 @@ START_TEST(full_descriptor_table)
 	limit_descriptors(1024);
 	ck_assert_ptr_null(another);
 	ck_assert_uint_eq(count_descriptors(getpid()), before);
-	ck_assert_uint_eq(attachments_of("seg"), 1);
+	ck_assert_uint_eq(clients_of(connection, "seg"), 1);
 	ck_assert(!segment_exists(connection, "b"));
 	shmd_detach(attach_or_fail(connection, "seg", 0));
 	shmd_detach(segment);

@@ -172,13 +172,7 @@ START_TEST(owner_keeps_it_while_others_come_and_go)
 	actor_await(&attaching);
 	actor_kill(&attaching);
 	/* The death was served when nobody but us is attached. */
-	AWAIT(({
-		struct shmd_details *details;
-		ck_assert_int_eq(shmd_show(connection, "seg", &details), 0);
-		unsigned n = details->segment->clients;
-		shmd_details_free(details);
-		n == 1;
-	}));
+	AWAIT(clients_of(connection, "seg") == 1);
 	ck_assert(segment_exists(connection, "seg"));
 	shmd_detach(mine);
 }
@@ -195,13 +189,7 @@ START_TEST(clients_other_client_keeps_it)
 	actor_start(&attaching, attacher, NULL);
 	actor_await(&attaching);
 	actor_kill(&creating);
-	AWAIT(({
-		struct shmd_details *details;
-		ck_assert_int_eq(shmd_show(connection, "seg", &details), 0);
-		unsigned n = details->segment->clients;
-		shmd_details_free(details);
-		n == 1;
-	}));
+	AWAIT(clients_of(connection, "seg") == 1);
 	double before = now_ms();
 	actor_kill(&attaching);
 	await_gone(connection, "seg");
@@ -213,13 +201,7 @@ END_TEST
 /* The daemon has no clients of the segment any more, but the kernel says that somebody has it. */
 static void check_kept_without_clients(void)
 {
-	AWAIT(({
-		struct shmd_details *details;
-		ck_assert_int_eq(shmd_show(connection, "seg", &details), 0);
-		unsigned n = details->segment->clients;
-		shmd_details_free(details);
-		n == 0;
-	}));
+	AWAIT(clients_of(connection, "seg") == 0);
 	for (int i = 0; i < 50; i++)
 		ck_assert(segment_exists(connection, "seg"));
 }

@@ -302,6 +302,17 @@ bool segment_exists(struct shmd *connection, const char *name)
 	return r == 0;
 }
 
+unsigned clients_of(struct shmd *connection, const char *name)
+{
+	struct shmd_details *details;
+	int r = shmd_show(connection, name, &details);
+
+	ck_assert_msg(r == 0, "show: %d %s", r, shmd_error_message());
+	unsigned n = details->segment->clients;
+	shmd_details_free(details);
+	return n;
+}
+
 double await_gone(struct shmd *connection, const char *name)
 {
 	double before = now_ms();

@@ -74,6 +74,9 @@ struct shmd_segment *attach_or_fail(struct shmd *connection, const char *name, i
 /* Whether the daemon knows a segment of that name. */
 bool segment_exists(struct shmd *connection, const char *name);
 
+/* How many clients have it attached; fails the test if there is none of that name. */
+unsigned clients_of(struct shmd *connection, const char *name);
+
 /* Asks until the name is gone and returns how long that took, in ms; fails the test after 10 s. */
 double await_gone(struct shmd *connection, const char *name);
 

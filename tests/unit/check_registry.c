@@ -49,7 +49,10 @@ static void set_up(void)
 	close_fd(memory_reopen(STDERR_FILENO, true)); /* keeps a descriptor of the folder */
 	descriptors = unit_descriptors();
 	ck_assert_int_eq(registry_new(&registry, &limits, unit_folder, FIRST_ID), 0);
+#ifdef HAVE_LIBACL
 	ck_assert_str_eq(registry->degraded, "");
+#endif
+	ck_assert(registry->has_leases);
 	enter(&alice, 1, ALICE);
 	enter(&alice_again, 2, ALICE);
 	enter(&bob, 3, BOB);
