@@ -425,14 +425,6 @@ END_TEST
 
 /* --- freeing ---------------------------------------------------------------------------------- */
 
-/* $SHMD_TEST_LARGE: bytes of the segment that is freed; 256 MiB unless set. */
-static size_t large_size(void)
-{
-	const char *text = getenv("SHMD_TEST_LARGE");
-
-	return text ? strtoull(text, NULL, 10) : (size_t)256 << 20;
-}
-
 static void filler(struct actor *self, void *context)
 {
 	struct shmd_options options = SHMD_OPTIONS_INIT;

@@ -81,6 +81,59 @@ START_TEST(two_clients_share)
 }
 END_TEST
 
+/* A sequence that does not repeat within any page or power of two (xorshift64). */
+static uint64_t next_word(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static size_t filled_size(int i)
+{
+	const size_t sizes[] = {1, 4095, 4097, (1 << 20) + 1, large_size() / 4};
+
+	return sizes[i];
+}
+
+/* Another process fills the segment. */
+static void filler(struct actor *self, void *context)
+{
+	struct shmd_segment *segment = attach_or_fail(connect_or_fail(), "seg", 0);
+	size_t size = shmd_segment_size(segment);
+	char *data = shmd_segment_data(segment);
+	uint64_t state = size, word;
+
+	(void)self, (void)context;
+	for (size_t i = 0; i < size; i += sizeof(word)) {
+		word = next_word(&state);
+		memcpy(data + i, &word, size - i < sizeof(word) ? size - i : sizeof(word));
+	}
+}
+
+START_TEST(what_one_fills_another_reads)
+{
+	size_t size = filled_size(_i);
+	struct shmd_segment *created = create_or_fail(connection, "seg", size,
+						      SHMD_LIFETIME_CLIENTS);
+	struct actor filling;
+
+	actor_start(&filling, filler, NULL);
+	actor_finish(&filling);
+	struct shmd_segment *segment = attach_or_fail(connection, "seg", SHMD_READ_ONLY);
+	const char *data = shmd_segment_data(segment);
+	uint64_t state = size, word;
+	for (size_t i = 0; i < size; i += sizeof(word)) {
+		word = next_word(&state);
+		if (memcmp(data + i, &word, size - i < sizeof(word) ? size - i : sizeof(word)) != 0)
+			ck_abort_msg("another byte at %zu of %zu", i, size);
+	}
+	shmd_detach(segment);
+	shmd_detach(created);
+}
+END_TEST
+
 START_TEST(a_later_segment_has_a_greater_generation)
 {
 	struct shmd_segment *first = create_or_fail(connection, "seg", 1, SHMD_LIFETIME_CLIENTS);
@@ -873,6 +926,7 @@ static void add_sharing(Suite *suite)
 
 	tcase_add_loop_test(tests, sizes_are_kept_to_the_byte, 0, 7);
 	tcase_add_test(tests, two_clients_share);
+	tcase_add_loop_test(tests, what_one_fills_another_reads, 0, 5);
 	tcase_add_test(tests, a_later_segment_has_a_greater_generation);
 	tcase_add_test(tests, nobody_can_change_the_size);
 	tcase_add_test(tests, prefault_maps_all_pages);

@@ -259,6 +259,13 @@ void actor_finish(struct actor *actor)
 		      "an actor ended with status 0x%x", status);
 }
 
+size_t large_size(void)
+{
+	const char *text = getenv("SHMD_TEST_LARGE");
+
+	return text ? strtoull(text, NULL, 10) : (size_t)256 << 20;
+}
+
 /* --- clients ---------------------------------------------------------------------------------- */
 
 struct shmd *connect_or_fail(void)

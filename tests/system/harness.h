@@ -63,6 +63,9 @@ void actor_tell(struct actor *actor);
 void actor_kill(struct actor *actor);
 void actor_finish(struct actor *actor);
 
+/* $SHMD_TEST_LARGE, the size in bytes of what tests with much memory; 256 MiB unless set. */
+size_t large_size(void);
+
 /* Connects or fails the test. */
 struct shmd *connect_or_fail(void);
 
