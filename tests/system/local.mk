@@ -4,10 +4,11 @@ if HAVE_CHECK
 SYSTEM_TESTS = \
 	tests/system/check_access \
 	tests/system/check_daemon \
+	tests/system/check_kernels \
 	tests/system/check_library \
 	tests/system/check_lifetimes \
 	tests/system/check_protocol
-check_PROGRAMS += $(SYSTEM_TESTS)
+check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny
 TESTS += $(SYSTEM_TESTS)
 endif
 
@@ -25,6 +26,12 @@ tests_system_check_daemon_SOURCES = tests/system/check_daemon.c $(HARNESS)
 tests_system_check_daemon_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_daemon_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_daemon_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_kernels_SOURCES = tests/system/check_kernels.c $(HARNESS)
+tests_system_check_kernels_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_kernels_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_kernels_LDADD = $(SYSTEM_LIBS)
+tests_system_deny_SOURCES = tests/system/deny.c
 
 tests_system_check_library_SOURCES = tests/system/check_library.c $(HARNESS)
 tests_system_check_library_CPPFLAGS = $(SYSTEM_CPPFLAGS)
