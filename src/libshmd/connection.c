@@ -91,7 +91,6 @@ static void init_state(struct shmd *connection)
 	connection->broken = 0;
 	connection->is_read = false;
 	connection->calls = NULL;
-	atomic_store(&connection->generation, fork_generation());
 }
 
 static struct shmd *allocate(void)
@@ -106,6 +105,7 @@ static struct shmd *allocate(void)
 		return NULL;
 	}
 	atomic_init(&connection->refs, 1);
+	atomic_init(&connection->generation, fork_generation());
 	init_state(connection);
 	return connection;
 }
@@ -176,14 +176,15 @@ bool connection_is_inherited(const struct shmd *connection)
 	       fork_generation();
 }
 
-/* Threads of the parent may have been anywhere in it when it was copied. */
+/* Threads of the parent may have been anywhere in it when it was copied. It becomes ours, and is seen
+ * to be, only when it works; what fails is tried again with the next call. */
 static int make_own(struct shmd *connection)
 {
 	close_fd(connection->socket);
 	init_state(connection);
 	int r = reach_daemon(connection);
-	if (r < 0)
-		connection->broken = r;
+	if (r == 0)
+		atomic_store(&connection->generation, fork_generation());
 	return r;
 }
 

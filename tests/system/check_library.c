@@ -729,6 +729,47 @@ START_TEST(threads_share_a_connection)
 }
 END_TEST
 
+static void *first_call(void *context)
+{
+	pthread_barrier_wait(context);
+	if (shmd_acquire(inherited, 5000) < 0)
+		return (void *)"cannot acquire";
+	if (shmd_release(inherited) < 0)
+		return (void *)"cannot release";
+	if (!segment_exists(connection, "seg"))
+		return (void *)"cannot ask";
+	return NULL;
+}
+
+static void threads_come_at_once(struct actor *self, void *context)
+{
+	pthread_t threads[THREADS];
+	pthread_barrier_t barrier;
+	void *complaint;
+
+	(void)self, (void)context;
+	pthread_barrier_init(&barrier, NULL, THREADS);
+	for (int i = 0; i < THREADS; i++)
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, first_call, &barrier), 0);
+	for (int i = 0; i < THREADS; i++) {
+		ck_assert_int_eq(pthread_join(threads[i], &complaint), 0);
+		ck_assert_msg(complaint == NULL, "%s: %s", (char *)complaint, shmd_error_message());
+	}
+}
+
+/* One of them makes the inherited handles the child's own; none finds them half made. */
+START_TEST(threads_of_a_forked_child)
+{
+	inherited = create_or_fail(connection, "seg", 64, SHMD_LIFETIME_CLIENTS);
+	for (int i = 0; i < 20; i++) {
+		struct actor child;
+		actor_start(&child, threads_come_at_once, NULL);
+		actor_finish(&child);
+	}
+	shmd_detach(inherited);
+}
+END_TEST
+
 static void *counting_thread(void *context)
 {
 	struct shmd_segment *segment = context;
@@ -972,6 +1013,7 @@ static void add_processes(Suite *suite)
 	tcase_add_test(tests, forked_child_uses_the_connection);
 	tcase_add_test(tests, threads_share_a_connection);
 	tcase_add_test(tests, threads_share_a_semaphore);
+	tcase_add_test(tests, threads_of_a_forked_child);
 	tcase_add_loop_test(tests, full_descriptor_table, 0, 2);
 #ifdef CAN_LIMIT_ADDRESS_SPACE
 	tcase_add_test(tests, full_address_space);
