@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -729,9 +730,15 @@ START_TEST(threads_share_a_connection)
 }
 END_TEST
 
+/* Some come with a question first, some for a permit. */
 static void *first_call(void *context)
 {
+	static atomic_int order;
+	bool asks_first = atomic_fetch_add(&order, 1) % 2;
+
 	pthread_barrier_wait(context);
+	if (asks_first && !segment_exists(connection, "seg"))
+		return (void *)"cannot ask first";
 	if (shmd_acquire(inherited, 5000) < 0)
 		return (void *)"cannot acquire";
 	if (shmd_release(inherited) < 0)
