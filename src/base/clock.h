@@ -12,6 +12,9 @@
 /* Nanoseconds since boot, with the time the machine slept: what lifetimes are counted in. */
 uint64_t clock_boottime_ns(void);
 
+/* Nanoseconds since boot without that time: what waiting for others is counted in. */
+uint64_t clock_monotonic_ns(void);
+
 /* Nanoseconds since 1970. */
 uint64_t clock_realtime_ns(void);
 

@@ -45,7 +45,7 @@ static int create(int dirfd, const char *name)
 
 /* Whether the name still means the file that we locked: its last holder may have removed it between
  * our opening and our locking. */
-static bool still_named(int dirfd, const char *name, int fd)
+bool lockfile_is_named(int dirfd, const char *name, int fd)
 {
 	struct stat by_name, by_fd;
 
@@ -65,7 +65,7 @@ static int take(int dirfd, const char *name, bool may_create)
 			return fd;
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 			return -errno;
-		if (still_named(dirfd, name, fd))
+		if (lockfile_is_named(dirfd, name, fd))
 			return steal_fd(&fd);
 	}
 }
@@ -82,7 +82,7 @@ int lockfile_take_existing(int dirfd, const char *name)
 
 int lockfile_remove(int dirfd, const char *name, int fd)
 {
-	if (fd >= 0)
+	if (fd >= 0 && lockfile_is_named(dirfd, name, fd))
 		unlinkat(dirfd, name, 0);
 	return close_fd(fd);
 }

@@ -8,24 +8,36 @@
 
 #include "base/cleanup.h"
 
-/* The uid that the kernel shows for users outside our user namespace. */
-static uid_t overflow_uid(void)
+/* The number that the kernel shows for users, or groups, outside our user namespace. */
+static id_t read_overflow(const char *path)
+{
+	uintmax_t value;
+	_cleanup_fclose_ FILE *file = fopen(path, "re");
+
+	return file && fscanf(file, "%ju", &value) == 1 ? (id_t)value : 65534;
+}
+
+static bool is_overflow_uid(uid_t uid)
 {
 	static uid_t known = (uid_t)-1;
 
-	if (known == (uid_t)-1) {
-		uintmax_t value = 65534;
-		_cleanup_fclose_ FILE *file = fopen("/proc/sys/kernel/overflowuid", "re");
-		if (!file || fscanf(file, "%ju", &value) != 1)
-			value = 65534;
-		known = (uid_t)value;
-	}
-	return known;
+	if (known == (uid_t)-1)
+		known = read_overflow("/proc/sys/kernel/overflowuid");
+	return uid == known;
+}
+
+static bool is_overflow_gid(gid_t gid)
+{
+	static gid_t known = (gid_t)-1;
+
+	if (known == (gid_t)-1)
+		known = read_overflow("/proc/sys/kernel/overflowgid");
+	return gid == known;
 }
 
 void credentials_init(struct credentials *who, uid_t uid, gid_t gid, gid_t *groups, size_t n)
 {
-	*who = (struct credentials){uid, gid, groups, n, uid != overflow_uid()};
+	*who = (struct credentials){uid, gid, groups, n, !is_overflow_uid(uid)};
 }
 
 void credentials_fini(struct credentials *who)
@@ -46,6 +58,8 @@ bool access_is_owner(const struct credentials *who, const struct ownership *of)
 
 static bool is_member(const struct credentials *who, gid_t gid)
 {
+	if (is_overflow_gid(gid))
+		return false;
 	if (who->gid == gid)
 		return true;
 	for (size_t i = 0; i < who->n_groups; i++)

@@ -10,23 +10,20 @@
 #include "base/cleanup.h"
 #include "core/memory.h"
 
-bool lease_is_sole_user(int fd)
-{
-	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
-		return false;
-	/* At once: while we hold it, an open() elsewhere waits. */
-	fcntl(fd, F_SETLEASE, F_UNLCK);
-	return true;
-}
-
-/* Takes the lease with error code, for the self-test alone. */
 static int try_lease(int fd)
 {
-	int r = fcntl(fd, F_SETLEASE, F_WRLCK) < 0 ? -errno : 0;
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		return -errno;
+	/* At once: while we hold it, an open() elsewhere waits. */
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return 0;
+}
 
-	if (r == 0)
-		fcntl(fd, F_SETLEASE, F_UNLCK);
-	return r;
+enum lease_answer lease_ask(int fd)
+{
+	int r = try_lease(fd);
+
+	return r == 0 ? LEASE_SOLE_USER : r == -EAGAIN ? LEASE_SHARED : LEASE_UNKNOWN;
 }
 
 int lease_self_test(void)

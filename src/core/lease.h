@@ -9,12 +9,16 @@
 #ifndef CORE_LEASE_H
 #define CORE_LEASE_H
 
-#include <stdbool.h>
+enum lease_answer {
+	LEASE_SOLE_USER,
+	LEASE_SHARED,
+	LEASE_UNKNOWN, /* the kernel would not say: ask again */
+};
 
 /* Whether `fd`, an ordinary read-write descriptor, is the file's only one. The descriptor that
  * memfd_create(2) returned is no ordinary one: the kernel does not count it as a writer, so that it
  * says no while it is alone, and yes beside one other. It must be exchanged and closed first. */
-bool lease_is_sole_user(int fd);
+enum lease_answer lease_ask(int fd);
 
 /* Tries on a file of our own that the kernel says yes when it should, and no. 0, or a negative errno:
  * leases tell nothing here. */

@@ -286,25 +286,42 @@ static void schedule_test(struct registry *registry, struct segment *segment, bo
 	set_timer(registry, segment, now + segment->retest_ns);
 }
 
+/* What follows when somebody has the memory: word of its closing, or a test now and then. */
+static bool wait_for_closing(struct registry *registry, struct segment *segment, uint64_t now)
+{
+	bool was_watched = segment->watch.wd != 0;
+	bool is_watched = watch_use(registry, segment);
+
+	if (!is_watched || was_watched) {
+		schedule_test(registry, segment, is_watched, now);
+		return false;
+	}
+	/* Who let go between the test and the watch is seen by a second test. And who had sent word
+	 * before the watch stood, and lets go after that test, by the ones that follow. */
+	if (segment_ask_use(segment) == LEASE_SOLE_USER)
+		return true;
+	start_tests(registry, segment, now);
+	return false;
+}
+
 /* Whether nobody has the memory any more. If somebody has, the test comes back by itself. */
 static bool test_unused(struct registry *registry, struct segment *segment, uint64_t now)
 {
 	if (segment->n_attachments > 0)
 		return false;
-	if (!registry->has_leases || segment_is_unused(segment))
+	if (!registry->has_leases)
 		return true;
-	bool was_watched = segment->watch.wd != 0;
-	bool is_watched = watch_use(registry, segment);
-	/* Who let go between the test and the watch is seen by a second test. */
-	if (is_watched && !was_watched) {
-		if (segment_is_unused(segment))
-			return true;
-		/* And who had sent word before the watch stood, and lets go after that test, by the
-		 * ones that follow. */
-		start_tests(registry, segment, now);
+	switch (segment_ask_use(segment)) {
+	case LEASE_SOLE_USER:
+		return true;
+	case LEASE_SHARED:
+		return wait_for_closing(registry, segment, now);
+	case LEASE_UNKNOWN:
+		/* Nobody may have it, and then no word would ever come. */
+		watch_remove(&registry->watch, &segment->watch);
+		schedule_test(registry, segment, false, now);
 		return false;
 	}
-	schedule_test(registry, segment, is_watched, now);
 	return false;
 }
 
@@ -433,6 +450,28 @@ void registry_forget(struct registry *registry, struct segment *segment)
 	segment_free(segment, &registry->instance);
 }
 
+/* Brings what a name leads to up to date before anybody is answered about it: its users may have gone,
+ * and its turn in the queue not come. */
+static struct segment *settled_by_name(struct registry *registry, const char *name, uint64_t now)
+{
+	struct segment *segment = by_name(registry, name);
+
+	if (!segment || !segment->queued)
+		return segment;
+	dequeue(registry, segment);
+	settle(registry, segment, now);
+	return by_name(registry, name);
+}
+
+static void settle_named(struct registry *registry, const char *text, uint64_t now)
+{
+	struct refusal ignored;
+	const char *name;
+
+	if (name_parse(text, &name, &ignored) == 0)
+		settled_by_name(registry, name, now);
+}
+
 /* --- attaching and letting go ----------------------------------------------------------------- */
 
 /* Whoever comes back for a segment that lingers revives it; an owner's one only for an owner. */
@@ -547,7 +586,7 @@ int registry_create(struct registry *registry, struct session *session, const st
 	int r = name_parse(what->name, &parsed.name, why);
 	if (r != 0)
 		return r;
-	existing = by_name(registry, parsed.name);
+	existing = settled_by_name(registry, parsed.name, now);
 	if (!existing)
 		return create_new(registry, session, &parsed, now, ret, why);
 	if (!what->open_existing)
@@ -556,9 +595,13 @@ int registry_create(struct registry *registry, struct session *session, const st
 }
 
 int registry_attach(struct registry *registry, struct session *session, uint64_t id,
-		    const char *name, bool read_only, struct grant *ret, struct refusal *why)
+		    const char *name, bool read_only, uint64_t now, struct grant *ret,
+		    struct refusal *why)
 {
 	struct segment *segment;
+
+	if (!id)
+		settle_named(registry, name, now);
 	int r = look_up(registry, &session->who, id, name, &segment, why);
 
 	if (r == 0)
@@ -613,6 +656,9 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 {
 	struct segment *segment;
 	char text[SEGMENT_DESCRIPTION_MAX];
+
+	if (!id)
+		settle_named(registry, name, now);
 	int r = look_up(registry, &session->who, id, name, &segment, why);
 
 	if (r != 0)

@@ -57,7 +57,8 @@ int registry_create(struct registry *registry, struct session *session, const st
 
 /* Attaches by id, or where that is 0 by name. */
 int registry_attach(struct registry *registry, struct session *session, uint64_t id,
-		    const char *name, bool read_only, struct grant *ret, struct refusal *why);
+		    const char *name, bool read_only, uint64_t now, struct grant *ret,
+		    struct refusal *why);
 
 /* Takes one attachment of that access back. */
 int registry_detach(struct registry *registry, struct session *session, uint64_t id, bool read_only,

@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "core/lease.h"
 #include "core/memory.h"
 
 /* Off by one page, so that rounding up in the kernel and in clients cannot overflow. */
@@ -179,7 +178,7 @@ static int make_testable(struct segment *segment)
 	return 0;
 }
 
-bool segment_is_unused(struct segment *segment)
+enum lease_answer segment_ask_use(struct segment *segment)
 {
-	return make_testable(segment) == 0 && lease_is_sole_user(segment->fd);
+	return make_testable(segment) < 0 ? LEASE_UNKNOWN : lease_ask(segment->fd);
 }

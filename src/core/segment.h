@@ -12,6 +12,7 @@
 #include "base/heap.h"
 #include "core/access.h"
 #include "core/instance.h"
+#include "core/lease.h"
 #include "core/name.h"
 #include "core/quota.h"
 #include "core/semaphore.h"
@@ -101,7 +102,7 @@ bool segment_is_visible(const struct segment *segment, const struct credentials 
 /* Whether somebody may take permits through an attachment of that access. */
 bool segment_may_lock(const struct segment *segment, bool read_only);
 
-/* Whether the kernel says that nobody but us has its memory. */
-bool segment_is_unused(struct segment *segment);
+/* Asks the kernel whether anybody but us has its memory. Without a descriptor left, it cannot say. */
+enum lease_answer segment_ask_use(struct segment *segment);
 
 #endif

@@ -20,6 +20,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int init_result;
 static _Atomic unsigned generation = 1;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static int cancel_state; /* of the thread that holds it */
 
 static void make_page(void)
 {
@@ -69,10 +70,16 @@ unsigned fork_generation(void)
 
 void fork_lock(void)
 {
+	/* In a child, this makes the mutex anew. */
+	fork_generation();
 	pthread_mutex_lock(&mutex);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 }
 
 void fork_unlock(void)
 {
+	int before = cancel_state;
+
 	pthread_mutex_unlock(&mutex);
+	pthread_setcancelstate(before, NULL);
 }

@@ -13,7 +13,8 @@ int fork_init(void);
 /* A number that differs in each generation of forked children. */
 unsigned fork_generation(void);
 
-/* Guards what a child makes new in the handles it inherited. It is never inherited locked. */
+/* Guards what a child makes new in the handles it inherited. It is never inherited locked, and a thread
+ * that holds it cannot be cancelled. */
 void fork_lock(void);
 void fork_unlock(void);
 

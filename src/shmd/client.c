@@ -50,7 +50,7 @@ static int add_event(struct event *event, uint64_t timeout_ns)
 static int wait_to_send(struct client *client, int why)
 {
 	uint64_t timeout = client->server->config.unread_timeout_ms * NSEC_PER_MSEC;
-	uint64_t waited = clock_boottime_ns() - client->unsent_since;
+	uint64_t waited = clock_monotonic_ns() - client->unsent_since;
 
 	if (waited >= timeout)
 		return -ETIMEDOUT;
@@ -77,7 +77,7 @@ static int send_or_keep(struct client *client, const struct reply *reply)
 	int kept = reply_keep(reply, &client->unsent);
 	if (kept < 0)
 		return kept;
-	client->unsent_since = clock_boottime_ns();
+	client->unsent_since = clock_monotonic_ns();
 	return wait_to_send(client, r);
 }
 

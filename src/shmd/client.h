@@ -2,12 +2,14 @@
 /*
  * One connection: its socket, the process behind it, and a reply that could not be sent yet. Takes
  * packets off the socket, has them checked and dispatched, and sends the replies. While a reply
- * waits, nothing more is read, so that a client which does not read cannot pile anything up.
+ * waits, nothing more is read, so that at most one reply a client is kept here. What lies unread in
+ * its socket is the kernel's, up to the socket's buffer.
  */
 #ifndef SHMD_CLIENT_H
 #define SHMD_CLIENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/hash.h"
@@ -38,6 +40,12 @@ struct client {
 
 	UT_hash_handle hh; /* in server->clients, by session.id */
 };
+
+/* The client that a session is embedded in. */
+static inline const struct client *client_of(const struct session *session)
+{
+	return (const struct client *)((const char *)session - offsetof(struct client, session));
+}
 
 /* Takes over a socket that was just accepted. Refuses and closes it where it cannot be served. */
 void client_accept(struct server *server, int socket);

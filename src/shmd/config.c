@@ -144,9 +144,11 @@ static const struct option {
 	{"daemon", "log_level", &level, offsetof(struct config, log_level), "info",
 	 "What is logged: this and everything more important. -l goes before it."},
 	{"daemon", "unread_timeout", &duration, offsetof(struct config, unread_timeout_ms), "30s",
-	 "A client that leaves its replies unread for so long is disconnected."},
+	 "A client whose socket is full of replies that it does not read is disconnected after "
+	 "so long."},
 	{"limits", "clients", &count, offsetof(struct config, clients), "4096",
-	 "Connections at a time. Each costs the daemon up to two descriptors."},
+	 "Connections at a time. Each costs the daemon up to two descriptors, and up to 128 more "
+	 "while its socket is full of replies that it does not read."},
 	{"limits", "clients_per_user", &count, offsetof(struct config, clients_per_user), "2048",
 	 "Connections of one user."},
 	{"limits", "segments", &count, offsetof(struct config, segments), "4096",

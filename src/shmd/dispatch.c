@@ -134,7 +134,8 @@ static int on_attach(struct client *client, const void *body, struct reply *repl
 	const struct wire_attach *attach = body;
 	struct grant grant;
 	int r = registry_attach(client->server->registry, &client->session, attach->id,
-				attach->name, attach->flags & WIRE_READ_ONLY, &grant, why);
+				attach->name, attach->flags & WIRE_READ_ONLY, clock_boottime_ns(),
+				&grant, why);
 
 	if (r == 0)
 		put_grant(client, &grant, attach->flags & WIRE_WANT_SEMAPHORE, reply);

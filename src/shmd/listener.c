@@ -150,7 +150,8 @@ struct listener *listener_free(struct listener *listener)
 		event_free(listener->on_pause_over);
 	/* Without the lock, the socket of that name is another daemon's. */
 	if (listener->lock >= 0) {
-		if (listener->socket >= 0)
+		if (listener->socket >= 0 &&
+		    lockfile_is_named(listener->folder, listener->lock_file, listener->lock))
 			unlinkat(listener->folder, listener->file, 0);
 		listener->lock = lockfile_remove(listener->folder, listener->lock_file,
 						 listener->lock);
@@ -168,7 +169,7 @@ static void pause_accepting(struct listener *listener)
 {
 	static const struct timeval one_second = {.tv_sec = 1};
 
-	log_warning("no descriptor left, and none in reserve: no client is accepted for a second");
+	log_warning("cannot accept (%s): no client is accepted for a second", strerror(errno));
 	event_del(listener->on_connect);
 	event_add(listener->on_pause_over, &one_second);
 }
@@ -187,6 +188,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *context)
 static void refuse_one(struct listener *listener)
 {
 	if (listener->spare < 0) {
+		errno = EMFILE;
 		pause_accepting(listener);
 		return;
 	}
@@ -195,6 +197,8 @@ static void refuse_one(struct listener *listener)
 	if (socket >= 0)
 		client_refuse(socket, WIRE_NO_DESCRIPTORS,
 			      "the daemon has no descriptor left (RLIMIT_NOFILE)");
+	else if (errno != EAGAIN)
+		pause_accepting(listener);
 	close_fd(socket);
 	listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
@@ -208,9 +212,20 @@ static bool accept_one(struct listener *listener)
 		listener->fn(socket, listener->context);
 		return true;
 	}
-	if (errno == EMFILE || errno == ENFILE)
+	switch (errno) {
+	case ECONNABORTED:
+	case EINTR:
+		return true;
+	case EMFILE:
+	case ENFILE:
 		refuse_one(listener);
-	return errno == ECONNABORTED || errno == EINTR;
+		return false;
+	case EAGAIN:
+		return false;
+	default:
+		pause_accepting(listener);
+		return false;
+	}
 }
 
 static void on_connect(evutil_socket_t fd, short what, void *context)

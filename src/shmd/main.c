@@ -84,6 +84,8 @@ static int parse_fd(const char *text, int *ret)
 	/* The standard ones are for other things, the log among them. */
 	if (parse_u64(text, &value) < 0 || value > INT32_MAX || value <= STDERR_FILENO)
 		return -EINVAL;
+	if (fcntl((int)value, F_GETFD) < 0)
+		return -EBADF;
 	*ret = (int)value;
 	return 0;
 }
@@ -113,7 +115,7 @@ static int take_option(int option, struct arguments *arguments)
 		return -1;
 	case OPTION_READY:
 		if (parse_fd(optarg, &arguments->ready_fd) < 0)
-			return usage("'%s' is not a descriptor from 3 on", optarg);
+			return usage("'%s' is not an open descriptor from 3 on", optarg);
 		return -1;
 	case OPTION_VERSION:
 		puts("shmd " PACKAGE_VERSION);
@@ -267,6 +269,7 @@ static void prepare_process(void)
 	umask(0);
 	/* Other processes of our user shall not reach our descriptors through /proc. */
 	prctl(PR_SET_DUMPABLE, 0);
+	server_block_signals();
 }
 
 int main(int argc, char **argv)

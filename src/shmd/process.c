@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "shmd/peer.h"
 
 /* Linux 6.5; the headers of Debian 12 do not have it. */
 #ifndef SO_PEERPIDFD
@@ -116,6 +117,16 @@ int process_get(struct process_table *table, int socket, pid_t pid, struct proce
 	steal_fd(&pidfd);
 	*ret = process;
 	return 0;
+}
+
+const char *process_command(struct process *process)
+{
+	if (!process)
+		return "";
+	if (!process->has_command)
+		peer_command(process->pid, process->command, sizeof(process->command));
+	process->has_command = true;
+	return process->command;
 }
 
 void process_put(struct process *process)

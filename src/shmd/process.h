@@ -18,6 +18,8 @@ struct client;
 struct process {
 	pid_t pid; /* 0: in a PID namespace that we cannot see */
 	int pidfd;
+	bool has_command; /* read once, when it was first asked for */
+	char command[32];
 	struct client *clients; /* through process_prev and process_next */
 	struct process_table *table;
 	UT_hash_handle hh;
@@ -46,6 +48,9 @@ int process_get(struct process_table *table, int socket, pid_t pid, struct proce
 void process_put(struct process *process);
 
 bool process_is_dead(const struct process *process);
+
+/* The process's name, made printable; "" if it could not be read. Takes NULL. */
+const char *process_command(struct process *process);
 
 /* One of the processes that have died, or NULL if no other has. It is named again until it is put.
  * Never blocks. */

@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "core/memory.h"
 #include "shmd/client.h"
-#include "shmd/peer.h"
+#include "shmd/process.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
 
@@ -116,7 +116,7 @@ static void put_attachment(const struct attachment *attachment, struct wire_atta
 	ret->pid = (uint32_t)session->pid;
 	ret->uid = session->who.uid;
 	ret->flags = attachment_is_read_only(attachment) ? WIRE_READ_ONLY : 0;
-	peer_command(session->pid, ret->command, sizeof(ret->command));
+	text_copy(ret->command, sizeof(ret->command), process_command(client_of(session)->process));
 }
 
 /* The cursor counts attachments: their list has no order that would last longer. */
@@ -178,7 +178,7 @@ static void put_client(const struct client *client, struct wire_client *ret)
 	ret->segments = session_segments(session);
 	ret->bytes = session->bytes;
 	ret->connected_ms = (clock_boottime_ns() - client->connected_at) / NSEC_PER_MSEC;
-	peer_command(session->pid, ret->command, sizeof(ret->command));
+	text_copy(ret->command, sizeof(ret->command), process_command(client->process));
 }
 
 int query_clients(struct client *client, const void *body, struct reply *reply, struct refusal *why)

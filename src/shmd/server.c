@@ -20,6 +20,9 @@
 /* Processes whose death is served before the others get their turn. */
 #define DEATHS_AT_ONCE 64
 
+/* What libevent serves first; everything else has the middle one, its default. */
+enum { PRIORITY_DEATH, PRIORITY_OTHERS, PRIORITIES };
+
 /* Descriptors of our own: the log, the loop, the listener, /dev/shm, replies that are being made. */
 #define DESCRIPTORS_OWN 256
 
@@ -109,12 +112,31 @@ static struct event *add(struct server *server, int fd, short what, event_callba
 static int add_events(struct server *server)
 {
 	server->on_death = add(server, server->processes.epoll, EV_READ, on_death);
+	/* Before what their successors ask. */
+	if (server->on_death)
+		event_priority_set(server->on_death, PRIORITY_DEATH);
 	server->on_hangup = add(server, SIGHUP, EV_SIGNAL, on_hangup);
 	server->on_terminate = add(server, SIGTERM, EV_SIGNAL, on_end);
 	server->on_interrupt = add(server, SIGINT, EV_SIGNAL, on_end);
 	return server->on_death && server->on_hangup && server->on_terminate && server->on_interrupt
 		       ? 0
 		       : -ENOMEM;
+}
+
+static void change_mask(int how)
+{
+	sigset_t served;
+
+	sigemptyset(&served);
+	sigaddset(&served, SIGHUP);
+	sigaddset(&served, SIGTERM);
+	sigaddset(&served, SIGINT);
+	sigprocmask(how, &served, NULL);
+}
+
+void server_block_signals(void)
+{
+	change_mask(SIG_BLOCK);
 }
 
 /* SIGIO tells the holder of a lease that somebody opens the file; nobody is to die of that, nor of a
@@ -152,7 +174,7 @@ static int set_up(struct server *server)
 		return r;
 	}
 	server->loop = event_base_new();
-	if (!server->loop)
+	if (!server->loop || event_base_priority_init(server->loop, PRIORITIES) < 0)
 		return -ENOMEM;
 	r = process_table_init(&server->processes);
 	if (r == 0)
@@ -224,6 +246,7 @@ int server_run(struct server *server)
 
 	if (r < 0)
 		return r;
+	change_mask(SIG_UNBLOCK);
 	service_notify("READY=1");
 	return event_base_dispatch(server->loop) < 0 ? -EIO : 0;
 }

@@ -44,6 +44,10 @@ struct server {
 	alignas(8) char out[WIRE_PACKET_MAX];
 };
 
+/* Blocks the signals that the loop is to serve, until it can; to be called before anything is made that
+ * would have to be cleared up. */
+void server_block_signals(void);
+
 /*
  * Sets everything up, but accepts nobody yet. Takes the listener over, also on failure. Returns 0 or
  * -errno, and then the log says why.

@@ -777,6 +777,44 @@ START_TEST(threads_of_a_forked_child)
 }
 END_TEST
 
+static void *cancelled_thread(void *context)
+{
+	/* Pending from the start: the first cancellation point would take it. */
+	pthread_cancel(pthread_self());
+	intptr_t r = shmd_acquire(inherited, 0);
+	*(intptr_t *)context = r;
+	pthread_testcancel();
+	return NULL;
+}
+
+static void cancel_in_child(struct actor *self, void *context)
+{
+	intptr_t result = 1;
+	pthread_t thread;
+	void *returned;
+
+	(void)self, (void)context;
+	ck_assert_int_eq(pthread_create(&thread, NULL, cancelled_thread, &result), 0);
+	ck_assert_int_eq(pthread_join(thread, &returned), 0);
+	ck_assert_ptr_eq(returned, PTHREAD_CANCELED);
+	ck_assert_int_eq(result, 0);
+	/* The permit is this process's, and nothing is locked for ever. */
+	ck_assert_int_eq(shmd_release(inherited), 0);
+	ck_assert(segment_exists(connection, "seg"));
+}
+
+/* The first call in a child connects and attaches, which has many cancellation points inside. */
+START_TEST(acquire_is_no_cancellation_point)
+{
+	struct actor child;
+
+	inherited = create_or_fail(connection, "seg", 64, SHMD_LIFETIME_CLIENTS);
+	actor_start(&child, cancel_in_child, NULL);
+	actor_finish(&child);
+	shmd_detach(inherited);
+}
+END_TEST
+
 static void *counting_thread(void *context)
 {
 	struct shmd_segment *segment = context;
@@ -1021,6 +1059,7 @@ static void add_processes(Suite *suite)
 	tcase_add_test(tests, threads_share_a_connection);
 	tcase_add_test(tests, threads_share_a_semaphore);
 	tcase_add_test(tests, threads_of_a_forked_child);
+	tcase_add_test(tests, acquire_is_no_cancellation_point);
 	tcase_add_loop_test(tests, full_descriptor_table, 0, 2);
 #ifdef CAN_LIMIT_ADDRESS_SPACE
 	tcase_add_test(tests, full_address_space);

@@ -460,6 +460,46 @@ START_TEST(lingering_segment_is_picked_up_by_an_owner)
 }
 END_TEST
 
+/* An owner with many other segments, which are all to be decided about at its death. */
+static void rich_owner(struct actor *self, void *context)
+{
+	struct shmd *mine = connect_or_fail();
+	char name[32];
+
+	(void)context;
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "other-%d", i);
+		create_or_fail(mine, name, 1, SHMD_LIFETIME_OWNER);
+	}
+	create_lingering(mine, SHMD_LIFETIME_OWNER, 100);
+	actor_tell(self);
+	actor_await(self);
+}
+
+/* Who has seen the owner die, as a supervisor does, is answered as after its death. */
+START_TEST(successor_right_after_the_death)
+{
+	struct shmd_segment *ignored;
+	struct actor owning;
+
+	for (int i = 0; i < 10; i++) {
+		actor_start(&owning, rich_owner, NULL);
+		actor_await(&owning);
+		actor_kill(&owning);
+		ck_assert_int_eq(shmd_attach(connection, "other-199", 0, &ignored), -ENOENT);
+		struct shmd_segment *segment = attach_or_fail(connection, "seg", 0);
+		/* It is ours, so it does not end when the linger would have. */
+		await_segments(connection, 1);
+		double begin = now_ms();
+		AWAIT(now_ms() - begin > 150);
+		ck_assert(segment_exists(connection, "seg"));
+		ck_assert_int_eq(shmd_unlink(connection, "seg"), 0);
+		shmd_detach(segment);
+		await_segments(connection, 0);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("lifetimes");
@@ -481,6 +521,7 @@ int main(void)
 	tcase_add_test(rules, exit_without_unlink_leaves_nothing);
 	tcase_add_test(rules, lingers_and_goes);
 	tcase_add_test(rules, lingering_segment_is_picked_up_by_an_owner);
+	tcase_add_test(rules, successor_right_after_the_death);
 	suite_add_tcase(suite, rules);
 	return run_suite(suite);
 }

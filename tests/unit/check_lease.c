@@ -26,16 +26,16 @@ static void set_up(void)
 	ck_assert_int_eq(memory_new("unit", SIZE, false, &original, &why), 0);
 	/* The original is not counted as a writer: alone it says no, and beside one other description
 	 * both say yes. So it is closed before anybody is asked. */
-	ck_assert(!lease_is_sole_user(original));
+	ck_assert(lease_ask(original) == LEASE_SHARED);
 	fd = memory_reopen(original, false);
 	ck_assert_int_ge(fd, 0);
 	close_fd(original);
-	ck_assert(lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SOLE_USER);
 }
 
 static void tear_down(void)
 {
-	ck_assert(lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SOLE_USER);
 	fd = close_fd(fd);
 }
 
@@ -50,7 +50,7 @@ END_TEST
 
 START_TEST(asking_leaves_no_lease)
 {
-	ck_assert(lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SOLE_USER);
 	ck_assert_int_eq(fcntl(fd, F_GETLEASE), F_UNLCK);
 }
 END_TEST
@@ -59,7 +59,7 @@ START_TEST(another_description_says_no)
 {
 	int other = memory_reopen(fd, false);
 
-	ck_assert(!lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SHARED);
 	close_fd(other);
 }
 END_TEST
@@ -68,7 +68,7 @@ START_TEST(a_read_only_description_says_no)
 {
 	int other = memory_reopen(fd, true);
 
-	ck_assert(!lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SHARED);
 	close_fd(other);
 }
 END_TEST
@@ -81,7 +81,7 @@ static void expect_no_while_mapped(bool read_only)
 
 	ck_assert_ptr_ne(p, MAP_FAILED);
 	close_fd(other);
-	ck_assert(!lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SHARED);
 	munmap(p, SIZE);
 }
 
@@ -115,7 +115,7 @@ START_TEST(a_descriptor_in_flight_says_no)
 	ck_assert_int_eq(sendmsg(ends[0], &message, 0), 1);
 	close_fd(other);
 	close_fd(ends[0]);
-	ck_assert(!lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SHARED);
 	close_fd(ends[1]);
 }
 END_TEST
@@ -126,7 +126,7 @@ START_TEST(a_forked_child_with_its_descriptor_says_no)
 	struct unit_child child = unit_fork(NULL, NULL);
 
 	close_fd(other);
-	ck_assert(!lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SHARED);
 	unit_join(&child);
 }
 END_TEST
@@ -145,7 +145,7 @@ START_TEST(a_forked_child_with_its_mapping_says_no)
 
 	close_fd(other);
 	munmap(p, SIZE);
-	ck_assert(!lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SHARED);
 	unit_join(&child);
 }
 END_TEST
@@ -155,7 +155,7 @@ START_TEST(a_duplicate_does_not_count)
 {
 	int again = dup(fd);
 
-	ck_assert(lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SOLE_USER);
 	close_fd(again);
 }
 END_TEST
@@ -168,7 +168,7 @@ START_TEST(an_o_path_descriptor_does_not_count)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	int other = open(path, O_PATH | O_CLOEXEC);
 	ck_assert_int_ge(other, 0);
-	ck_assert(lease_is_sole_user(fd));
+	ck_assert(lease_ask(fd) == LEASE_SOLE_USER);
 	close_fd(other);
 }
 END_TEST

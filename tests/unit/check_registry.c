@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -144,7 +145,7 @@ static struct segment *make_shared(struct session *session, const char *name,
 static int attach(struct session *session, uint64_t id, const char *name, bool read_only)
 {
 	struct grant grant = {.fd = -1};
-	int r = registry_attach(registry, session, id, name, read_only, &grant, &why);
+	int r = registry_attach(registry, session, id, name, read_only, now, &grant, &why);
 
 	close_fd(grant.fd);
 	return r;
@@ -310,6 +311,28 @@ END_TEST
 
 /* Who closes between our test and our watch sends word before the watch stands, and may drop the
  * count only after the second test: nothing would ever come again. */
+/* With a full descriptor table the kernel cannot be asked, and nobody is left who could send word. */
+START_TEST(a_full_table_delays_the_end_only)
+{
+	struct rlimit before, none;
+	struct segment *a = make(&alice, "a", LIFETIME_CLIENTS);
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){0, before.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	leave(&alice);
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(a->state, SEGMENT_LIVE);
+		ck_assert_uint_ne(registry_next_deadline(registry), 0);
+		ck_assert_uint_le(registry_next_deadline(registry), now + SECOND);
+		run_at(registry_next_deadline(registry));
+	}
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	run_at(registry_next_deadline(registry));
+	assert_nothing_left();
+}
+END_TEST
+
 START_TEST(a_new_watch_is_not_the_only_hope)
 {
 	struct creation what = creation("a", LIFETIME_CLIENTS);
@@ -528,6 +551,26 @@ START_TEST(linger_of_an_owner_is_not_revived_by_others)
 }
 END_TEST
 
+/* The old owner is gone, and the queue has not come to the segment yet. */
+START_TEST(a_successor_does_not_come_too_early)
+{
+	struct segment *a = make_shared(&alice, "a", LIFETIME_OWNER, 10 * SECOND);
+
+	registry_leave(registry, &alice);
+	ck_assert_int_eq(attach(&alice_again, 0, "a", false), 0);
+	ck_assert_ptr_eq(a->owner, &alice_again);
+	run_at(now + 100 * SECOND);
+	ck_assert_int_eq(a->state, SEGMENT_LIVE);
+	/* Without a linger, it has ended for whoever comes next, whatever they want. */
+	make(&alice, "b", LIFETIME_OWNER);
+	registry_leave(registry, &alice);
+	ck_assert_int_eq(attach(&alice_again, 0, "b", false), REFUSAL_NOT_FOUND);
+	make(&alice, "b", LIFETIME_OWNER);
+	registry_leave(registry, &alice);
+	make(&alice, "b", LIFETIME_OWNER);
+}
+END_TEST
+
 START_TEST(linger_of_an_owner_makes_a_new_owner)
 {
 	struct segment *a = make_shared(&alice, "a", LIFETIME_OWNER, 10 * SECOND);
@@ -566,10 +609,9 @@ START_TEST(linger_is_revived_at_the_last_moment)
 {
 	make_shared(&alice, "a", LIFETIME_OWNER, 10 * SECOND);
 	leave(&alice);
-	now += 10 * SECOND;
-	registry_run_timers(registry, now);
+	run_at(now + 10 * SECOND - 1);
 	ck_assert_int_eq(attach(&alice_again, 0, "a", false), 0);
-	run();
+	run_at(now + 10 * SECOND);
 	ck_assert(is_named("a"));
 }
 END_TEST
@@ -654,7 +696,7 @@ START_TEST(mode_decides_who_attaches)
 	ck_assert_int_eq(attach(&bob, 0, "a", false), REFUSAL_DENIED);
 	unit_assert_has(why.text, "read and write");
 	unit_assert_has(why.text, "'a'");
-	ck_assert_int_eq(registry_attach(registry, &bob, 0, "a", true, &grant, &why), 0);
+	ck_assert_int_eq(registry_attach(registry, &bob, 0, "a", true, now, &grant, &why), 0);
 	ck_assert_int_eq(fcntl(grant.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
 	close_fd(grant.fd);
 	ck_assert_int_eq(attach(&bob, 0, "private", true), REFUSAL_DENIED);
@@ -895,7 +937,8 @@ START_TEST(each_attachment_has_its_own_file_locks)
 	struct grant one = create_as(&alice, &what);
 	struct grant two;
 
-	ck_assert_int_eq(registry_attach(registry, &alice_again, 0, "a", false, &two, &why), 0);
+	ck_assert_int_eq(registry_attach(registry, &alice_again, 0, "a", false, now, &two, &why),
+			 0);
 	ck_assert_int_eq(flock(one.fd, LOCK_EX | LOCK_NB), 0);
 	ck_assert_int_eq(flock(two.fd, LOCK_EX | LOCK_NB), -1);
 	close_fd(one.fd);
@@ -908,7 +951,8 @@ static bool gets_semaphore(struct session *session, const char *name, bool read_
 {
 	struct grant grant;
 
-	ck_assert_int_eq(registry_attach(registry, session, 0, name, read_only, &grant, &why), 0);
+	ck_assert_int_eq(registry_attach(registry, session, 0, name, read_only, now, &grant, &why),
+			 0);
 	close_fd(grant.fd);
 	return grant.semaphore_fd >= 0;
 }
@@ -996,14 +1040,14 @@ START_TEST(settling_is_sliced)
 }
 END_TEST
 
-/* Whoever comes between the leaving and the queue's turn finds it alive, and keeps it so. */
-START_TEST(an_attach_before_the_turn_keeps_it)
+/* Whoever comes between the leaving and the queue's turn finds what the turn would have left. */
+START_TEST(an_attach_before_the_turn_comes_too_late)
 {
 	make(&alice, "a", LIFETIME_CLIENTS);
 	registry_leave(registry, &alice);
-	ck_assert_int_eq(attach(&alice_again, 0, "a", false), 0);
+	ck_assert_int_eq(attach(&alice_again, 0, "a", false), REFUSAL_NOT_FOUND);
 	run();
-	ck_assert(is_named("a"));
+	assert_nothing_left();
 }
 END_TEST
 
@@ -1031,6 +1075,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, an_attach_stops_the_waiting);
 	tcase_add_test(tests, tests_are_repeated_after_a_close);
 	tcase_add_test(tests, a_new_watch_is_not_the_only_hope);
+	tcase_add_test(tests, a_full_table_delays_the_end_only);
 	tcase_add_test(tests, owner_ends_with_its_owner);
 	tcase_add_test(tests, owner_survives_others_leaving);
 	tcase_add_test(tests, owner_ends_with_the_last_of_its_attachments);
@@ -1044,6 +1089,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, linger_of_clients_is_revived_by_anybody);
 	tcase_add_test(tests, linger_of_an_owner_is_not_revived_by_others);
 	tcase_add_test(tests, linger_of_an_owner_makes_a_new_owner);
+	tcase_add_test(tests, a_successor_does_not_come_too_early);
 	tcase_add_test(tests, linger_is_revived_by_creating_or_opening);
 	tcase_add_test(tests, linger_is_revived_at_the_last_moment);
 	tcase_add_test(tests, linger_ends_by_unlinking);
@@ -1069,6 +1115,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, without_leases_the_books_decide);
 	tcase_add_test(tests, without_inotify_it_looks_again_and_again);
 	tcase_add_test(tests, settling_is_sliced);
-	tcase_add_test(tests, an_attach_before_the_turn_keeps_it);
+	tcase_add_test(tests, an_attach_before_the_turn_comes_too_late);
 	tcase_add_test(tests, the_end_takes_everything_along);
 }

@@ -70,12 +70,12 @@ START_TEST(it_is_unused_until_somebody_opens_it)
 	struct segment *segment = make();
 
 	ck_assert(segment->fd_is_original);
-	ck_assert(segment_is_unused(segment));
+	ck_assert(segment_ask_use(segment) == LEASE_SOLE_USER);
 	ck_assert(!segment->fd_is_original);
 	int fd = memory_reopen(segment->fd, true);
-	ck_assert(!segment_is_unused(segment));
+	ck_assert(segment_ask_use(segment) == LEASE_SHARED);
 	close_fd(fd);
-	ck_assert(segment_is_unused(segment));
+	ck_assert(segment_ask_use(segment) == LEASE_SOLE_USER);
 	segment_free(segment, &instance);
 }
 END_TEST
@@ -86,7 +86,7 @@ START_TEST(the_exchange_of_descriptors_changes_nothing)
 	struct stat before, after;
 
 	ck_assert_int_eq(fstat(segment->fd, &before), 0);
-	ck_assert(segment_is_unused(segment));
+	ck_assert(segment_ask_use(segment) == LEASE_SOLE_USER);
 	ck_assert_int_eq(fstat(segment->fd, &after), 0);
 	ck_assert_uint_eq(before.st_ino, after.st_ino);
 	ck_assert_int_eq(fcntl(segment->fd, F_GETFL) & O_ACCMODE, O_RDWR);
