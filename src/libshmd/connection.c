@@ -21,6 +21,9 @@ static int choose_path(const char *given, char ret[static CONNECTION_PATH_MAX])
 {
 	const char *path = given ? given : secure_getenv("SHMD_SOCKET");
 
+	/* An empty variable is as good as none; an empty path is a mistake. */
+	if (given && !given[0])
+		return error_set(-EINVAL, "the path of the socket is empty");
 	if (!path || !path[0])
 		path = SYSTEM_SOCKET;
 	if (strlen(path) >= CONNECTION_PATH_MAX)

@@ -83,7 +83,7 @@ struct shmd_options {
  *                system's socket. A user's own daemon is used only when named.
  * @return 0; -ENOENT or -ECONNREFUSED: no daemon there; -EACCES: the socket may not be used;
  *         -EDQUOT: a limit on connections is reached; -EPROTO: no common protocol version;
- *         -ENAMETOOLONG, -EMFILE, -ENOMEM.
+ *         -EINVAL: an empty path; -ENAMETOOLONG, -EMFILE, -ENOMEM.
  */
 int shmd_connect(struct shmd **ret, const char *socket);
 

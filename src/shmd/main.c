@@ -151,7 +151,7 @@ static int user_socket(char *ret, size_t room)
 	char path[CONFIG_PATH_MAX];
 
 	if (!folder || folder[0] != '/') {
-		log_error("--user needs XDG_RUNTIME_DIR, which is not set");
+		log_error("--user: XDG_RUNTIME_DIR is not set to an absolute path");
 		return -EINVAL;
 	}
 	int n = snprintf(path, sizeof(path), "%s/shmd", folder);
@@ -167,6 +167,10 @@ static int user_socket(char *ret, size_t room)
 static int choose_socket(const struct arguments *arguments, struct config *config)
 {
 	if (arguments->socket) {
+		if (!arguments->socket[0]) {
+			log_error("the path of the socket is empty");
+			return -EINVAL;
+		}
 		if (strlen(arguments->socket) >= sizeof(config->socket)) {
 			log_error("the path of the socket has %zu bytes; at most %zu are allowed",
 				  strlen(arguments->socket), sizeof(config->socket) - 1);
@@ -300,7 +304,10 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	if (arguments.dump_config) {
 		config_print(&config, CONFIG_VALUES, stdout);
-		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+		if (fflush(stdout) == 0)
+			return EXIT_SUCCESS;
+		log_error("cannot write to standard output: %s", strerror(errno));
+		return EXIT_FAILURE;
 	}
 	prepare_process();
 	return serve(&arguments, &config);

@@ -192,10 +192,8 @@ static int global_option(struct context *context, int option)
 	switch (option) {
 	case 's':
 		context->socket = optarg;
-		context->user = false;
 		return 0;
 	case OPTION_USER:
-		context->socket = NULL;
 		context->user = true;
 		return 0;
 	case 'J':
@@ -292,10 +290,12 @@ int context_connect(struct context *context, struct shmd **ret)
 	_cleanup_free_ char *path = NULL;
 	const char *directory = getenv("XDG_RUNTIME_DIR");
 
-	if (!context->user)
+	/* As with shmd(8), --socket goes before --user. */
+	if (context->socket || !context->user)
 		return connect_to(context, ret, context->socket);
-	if (!directory || !*directory)
-		return context_fail(context, "--user: XDG_RUNTIME_DIR is not set");
+	if (!directory || directory[0] != '/')
+		return context_fail(context,
+				    "--user: XDG_RUNTIME_DIR is not set to an absolute path");
 	if (asprintf(&path, "%s/shmd/shmd.sock", directory) < 0) {
 		path = NULL;
 		return context_fail(context, "%s", strerror(ENOMEM));

@@ -52,8 +52,9 @@ static int parse_linger(struct context *context, struct request *request)
 {
 	uint64_t ms;
 
-	if (parse_duration_ms(optarg, &ms) < 0 || ms > UINT_MAX)
-		return context_usage(context, "'%s' is no duration up to 49 days", optarg);
+	/* Zero would quietly be none at all, and the segment persistent. */
+	if (parse_duration_ms(optarg, &ms) < 0 || ms == 0 || ms > UINT_MAX)
+		return context_usage(context, "'%s' is no duration from 1ms to 49 days", optarg);
 	request->options.linger_ms = (unsigned)ms;
 	return 0;
 }

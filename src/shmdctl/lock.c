@@ -119,7 +119,7 @@ static int parse_timeout(struct context *context, struct request *request)
 	uint64_t ms;
 
 	if (parse_duration_ms(optarg, &ms) < 0 || ms > INT_MAX)
-		return context_usage(context, "'%s' is no time-out up to 24 days", optarg);
+		return context_usage(context, "'%s' is no number of seconds up to 24 days", optarg);
 	request->timeout_ms = (int)ms;
 	return 0;
 }
