@@ -55,9 +55,20 @@ static int take_turns(struct shmd_segment *segment, turn_fn *fn)
 	return wrong;
 }
 
+/* Returns when both children have come here: each closes its end of the pipe, and end of file is when
+ * the last one has. */
+static void wait_for_the_other(const int meeting[2])
+{
+	char byte;
+
+	close(meeting[1]);
+	if (read(meeting[0], &byte, 1) != 0)
+		exit(2);
+}
+
 /* A child: attaches by name, with a file description of its own, and leaves all clearing up to its
  * end. The inherited connection becomes the child's own with this first call. */
-static pid_t start(struct shmd *connection, const char *name, turn_fn *fn)
+static pid_t start(struct shmd *connection, const char *name, const int meeting[2], turn_fn *fn)
 {
 	struct shmd_segment *segment;
 	pid_t pid = fork();
@@ -66,6 +77,7 @@ static pid_t start(struct shmd *connection, const char *name, turn_fn *fn)
 		return pid;
 	if (shmd_attach(connection, name, 0, &segment) < 0)
 		fail("cannot attach");
+	wait_for_the_other(meeting);
 	_exit(take_turns(segment, fn) > 0);
 }
 
@@ -81,14 +93,19 @@ int main(void)
 	struct shmd *connection;
 	struct shmd_segment *segment;
 	char name[32];
+	int meeting[2];
 
 	snprintf(name, sizeof(name), "turns-%d", (int)getpid());
 	if (shmd_connect(&connection, NULL) < 0)
 		fail("cannot connect");
 	if (shmd_create(connection, name, SIZE, NULL, &segment) < 0)
 		fail("cannot create");
-	pid_t writer = start(connection, name, write_turn);
-	pid_t reader = start(connection, name, read_turn);
+	if (pipe(meeting) < 0)
+		return 2;
+	pid_t writer = start(connection, name, meeting, write_turn);
+	pid_t reader = start(connection, name, meeting, read_turn);
+	close(meeting[0]);
+	close(meeting[1]);
 	int written = finish(writer);
 	int torn = finish(reader);
 	printf("%d turns each: %s\n", TURNS, torn ? "torn reads" : "every read was whole");
