@@ -215,12 +215,11 @@ static int exchange(struct shmd *connection, struct call *call)
 
 int call_perform(struct shmd *connection, struct call *call)
 {
-	int before;
-
 	/* A thread that were cancelled in here would leave the others without a reader. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	int before = cancellation_off();
 	int r = exchange(connection, call);
-	pthread_setcancelstate(before, NULL);
+
+	cancellation_restore(before);
 	return r;
 }
 

@@ -113,7 +113,20 @@ static struct shmd *allocate(void)
 	return connection;
 }
 
-int shmd_connect(struct shmd **ret, const char *socket)
+int cancellation_off(void)
+{
+	int before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	return before;
+}
+
+void cancellation_restore(int before)
+{
+	pthread_setcancelstate(before, NULL);
+}
+
+static int make_connection(struct shmd **ret, const char *socket)
 {
 	int r = fork_init();
 
@@ -133,6 +146,15 @@ int shmd_connect(struct shmd **ret, const char *socket)
 	return 0;
 }
 
+int shmd_connect(struct shmd **ret, const char *socket)
+{
+	int before = cancellation_off();
+	int r = make_connection(ret, socket);
+
+	cancellation_restore(before);
+	return r;
+}
+
 /* The socket is shared with forked children, so closing it here would not end the connection; but a
  * child that closes what it inherited must not end its parent's. */
 static void end_socket(struct shmd *connection)
@@ -148,10 +170,14 @@ struct shmd *shmd_disconnect(struct shmd *connection)
 {
 	if (!connection)
 		return NULL;
+	int before = cancellation_off();
+
 	connection->is_ended = true;
 	end_socket(connection);
 	connection->broken = -ENOTCONN;
-	return connection_unref(connection);
+	connection_unref(connection);
+	cancellation_restore(before);
+	return NULL;
 }
 
 struct shmd *connection_ref(struct shmd *connection)

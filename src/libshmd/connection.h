@@ -37,6 +37,10 @@ int connection_enter_locked(struct shmd *connection);
 /* Whether the connection was inherited and is not (yet) this process's own. */
 bool connection_is_inherited(const struct shmd *connection);
 
+/* Between these two no thread is cancelled: one that were would leave half of the work. */
+int cancellation_off(void);
+void cancellation_restore(int before);
+
 struct shmd *connection_ref(struct shmd *connection);
 struct shmd *connection_unref(struct shmd *connection);
 

@@ -2,7 +2,6 @@
 /* Permits: the segment's semaphore, taken and given by this process, and counted so that nobody gives
  * what they do not hold. */
 #include <errno.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -93,7 +92,6 @@ static int take(sem_t *semaphore, int timeout_ms)
 int shmd_acquire(struct shmd_segment *segment, int timeout_ms)
 {
 	sem_t *semaphore;
-	int before;
 	int r = timeout_ms < -1 ? error_set(-EINVAL, "a time-out of %d ms", timeout_ms)
 				: segment_enter(segment);
 
@@ -102,9 +100,9 @@ int shmd_acquire(struct shmd_segment *segment, int timeout_ms)
 	if (r < 0)
 		return r;
 	/* A thread that were cancelled with the permit in its hands would keep it for ever. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	int before = cancellation_off();
 	r = take(semaphore, timeout_ms);
-	pthread_setcancelstate(before, NULL);
+	cancellation_restore(before);
 	if (r < 0)
 		return error_errno(r, "no permit taken");
 	atomic_fetch_add(&segment->held, 1);

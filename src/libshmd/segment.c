@@ -323,12 +323,14 @@ struct shmd_segment *shmd_detach(struct shmd_segment *segment)
 	bool is_ours = !segment_is_inherited(segment) && !connection->is_ended;
 	bool read_only = segment->is_read_only;
 	uint64_t id = segment->id;
+	int before = cancellation_off();
 
 	/* First unmapped, then told: the daemon looks at once whether it is still in use. */
 	handle_free(segment);
 	if (is_ours)
 		tell_detached(connection, id, read_only);
 	connection_unref(connection);
+	cancellation_restore(before);
 	return NULL;
 }
 

@@ -15,8 +15,9 @@
  *           until it has answered, with no time-out of their own; shmd_acquire() blocks as told.
  *           All others never block.
  * Fork      In a forked child every inherited handle stays readable and writable. The child's first
- *           call that needs the daemon or a permit makes its own connection and attachment, at the
- *           same address and with the same descriptor number. Permits are not inherited. A handle
+ *           call that needs the daemon makes its own connection; its first shmd_acquire() makes its
+ *           own attachment, at the same address and with the same descriptor number, and with file
+ *           locks of its own. Permits are not inherited. A handle
  *           that the child destroys leaves the parent's alone.
  * Signals   The library installs no handler, raises no SIGPIPE, prints nothing and starts no thread.
  */
@@ -101,7 +102,7 @@ struct shmd *shmd_disconnect(struct shmd *connection);
  *                 ".."; one leading '/' is dropped. NULL: anonymous, seen by its creator alone.
  * @param size     Bytes, kept exactly; at least 1.
  * @param options  NULL for the defaults. With SHMD_OPEN_EXISTING, a segment of that name is
- *                 attached as it is, and the other options are not looked at.
+ *                 attached as it is; the other options must be valid, and change nothing.
  * @param ret      The segment, which the caller gives back with shmd_detach().
  * @return 0, also when an existing one was attached (shmd_segment_is_new() tells); -EEXIST; -EINVAL:
  *         name, size or options, or an existing segment is smaller than size; -ENAMETOOLONG;
@@ -171,7 +172,7 @@ int shmd_segment_is_new(const struct shmd_segment *segment);
  *
  * @param timeout_ms  Milliseconds on the monotonic clock; -1 waits for ever, 0 only tries.
  * @return 0; -ETIMEDOUT; -EAGAIN: 0 was asked and none is free; -EINTR: a signal handler ran, and
- *         nothing is held; -EPERM: attached read-only, and readers may not lock it; -ENOTSUP: it has
+ *         nothing is held (with timeout_ms -1, not a handler with SA_RESTART); -EPERM: attached read-only, and readers may not lock it; -ENOTSUP: it has
  *         no semaphore; -EINVAL. In a forked child also as shmd_attach(). Not a cancellation point.
  */
 int shmd_acquire(struct shmd_segment *segment, int timeout_ms);

@@ -20,7 +20,7 @@ tears() {
   tries=0
   while "$top_builddir/examples/unguarded"; do
     tries=$((tries + 1))
-    [ "$tries" -lt 200 ] || return 1
+    [ "$tries" -lt 2000 ] || return 1
   done
 }
 

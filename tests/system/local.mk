@@ -48,7 +48,7 @@ tests_system_check_protocol_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_protocol_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_protocol_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
 
-SYSTEM_SHELL_TESTS = tests/system/examples.sh tests/system/shmdctl.sh
+SYSTEM_SHELL_TESTS = tests/system/examples.sh tests/system/protocol.sh tests/system/shmdctl.sh
 TESTS += $(SYSTEM_SHELL_TESTS)
 dist_check_SCRIPTS += $(SYSTEM_SHELL_TESTS)
-EXTRA_DIST += tests/system/tap.sh
+EXTRA_DIST += tests/system/tap.sh tests/system/protocol-client.py
