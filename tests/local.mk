@@ -10,6 +10,7 @@ AM_TESTS_ENVIRONMENT = \
 include tests/unit/local.mk
 include tests/system/local.mk
 include tests/tools/local.mk
+include tests/fuzz/local.mk
 
 # Runs all tests and ends with one line that counts them, and with the status of the tests.
 tally:

@@ -31,7 +31,10 @@ struct kind {
 
 static int parse_path(const char *text, void *field)
 {
-	if (text[0] != '/')
+	size_t where;
+
+	/* A tab or a carriage return between words is a space; inside a path it is a mistake. */
+	if (text[0] != '/' || text_check(text, strlen(text), &where) != TEXT_OK)
 		return -EINVAL;
 	if (strlen(text) >= CONFIG_PATH_MAX)
 		return -ERANGE;

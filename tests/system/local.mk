@@ -7,7 +7,8 @@ SYSTEM_TESTS = \
 	tests/system/check_kernels \
 	tests/system/check_library \
 	tests/system/check_lifetimes \
-	tests/system/check_protocol
+	tests/system/check_protocol \
+	tests/system/check_storm
 check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny
 TESTS += $(SYSTEM_TESTS)
 endif
@@ -47,6 +48,11 @@ tests_system_check_protocol_SOURCES = tests/system/check_protocol.c $(HARNESS)
 tests_system_check_protocol_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_protocol_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_protocol_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
+
+tests_system_check_storm_SOURCES = tests/system/check_storm.c $(HARNESS)
+tests_system_check_storm_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_storm_LDADD = $(SYSTEM_LIBS)
 
 SYSTEM_SHELL_TESTS = tests/system/examples.sh tests/system/protocol.sh tests/system/shmdctl.sh
 TESTS += $(SYSTEM_SHELL_TESTS)

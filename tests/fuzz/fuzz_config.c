@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/* Configuration files of any contents: what is taken is written back as it was, and what is not
+ * leaves the configuration alone and says why. */
+#include "fuzz.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "shmd/config.h"
+
+/* A file in memory, and its path. */
+static int make_file(char path[static 64])
+{
+	int fd = memfd_create("fuzz", MFD_CLOEXEC);
+
+	HOLDS(fd >= 0);
+	snprintf(path, 64, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+static void check_same_amount(const struct config_amount *a, const struct config_amount *b)
+{
+	HOLDS(a->value == b->value && a->is_percent == b->is_percent);
+}
+
+static void check_same(const struct config *a, const struct config *b)
+{
+	HOLDS(strcmp(a->socket, b->socket) == 0);
+	HOLDS(a->log_level == b->log_level && a->unread_timeout_ms == b->unread_timeout_ms);
+	HOLDS(a->clients == b->clients && a->clients_per_user == b->clients_per_user);
+	HOLDS(a->segments == b->segments && a->segments_per_user == b->segments_per_user);
+	HOLDS(a->attachments == b->attachments &&
+	      a->attachments_per_user == b->attachments_per_user);
+	check_same_amount(&a->bytes, &b->bytes);
+	check_same_amount(&a->bytes_per_user, &b->bytes_per_user);
+}
+
+/* What the daemon relies on. */
+static void check_values(const struct config *config)
+{
+	struct quota_limits limits;
+
+	HOLDS(memchr(config->socket, '\0', sizeof(config->socket)) && config->socket[0] == '/');
+	HOLDS(config->log_level < LOG_LEVELS);
+	HOLDS(config->unread_timeout_ms > 0 && config->unread_timeout_ms <= UINT32_MAX);
+	HOLDS(!config->bytes.is_percent || config->bytes.value <= 100);
+	HOLDS(!config->bytes_per_user.is_percent || config->bytes_per_user.value <= 100);
+	config_limits(config, &limits);
+}
+
+static void check_read_back(const struct config *config)
+{
+	struct config again;
+	char path[64], error[CONFIG_ERROR_MAX];
+	_cleanup_close_ int fd = make_file(path);
+	_cleanup_fclose_ FILE *file = fopen(path, "we");
+
+	HOLDS(fd >= 0 && file);
+	config_print(config, CONFIG_VALUES, file);
+	HOLDS(fflush(file) == 0);
+	int r = config_load(&again, path, error);
+	if (r < 0)
+		fprintf(stderr, "%s\n", error);
+	HOLDS(r == 0);
+	check_same(config, &again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+	struct config config, untouched;
+	char path[64], error[CONFIG_ERROR_MAX];
+	_cleanup_close_ int fd = make_file(path);
+
+	HOLDS(size == 0 || write(fd, bytes, size) == (ssize_t)size);
+	memset(&config, 0x5a, sizeof(config));
+	untouched = config;
+	memset(error, 'x', sizeof(error));
+	int r = config_load(&config, path, error);
+	if (r < 0) {
+		HOLDS(r == -EINVAL && memchr(error, '\0', sizeof(error)) && error[0]);
+		HOLDS(memcmp(&config, &untouched, sizeof(config)) == 0);
+		return 0;
+	}
+	check_values(&config);
+	check_read_back(&config);
+	return 0;
+}

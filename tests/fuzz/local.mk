@@ -1,0 +1,42 @@
+# tests/fuzz: libFuzzer drivers; ./configure CC=clang --enable-fuzzers
+#
+# make fuzz FUZZ_SECONDS=60 runs each over its corpus and then for so long; what it finds is added to
+# the folder fuzz-corpus/ of the build, and a failure leaves its input there as fuzz-NAME-crash-*.
+FUZZERS = config dispatch packet parse
+FUZZ_SECONDS = 60
+FUZZ_DRIVERS =
+
+if ENABLE_FUZZERS
+FUZZ_DRIVERS += \
+	tests/fuzz/fuzz_config \
+	tests/fuzz/fuzz_dispatch \
+	tests/fuzz/fuzz_packet \
+	tests/fuzz/fuzz_parse
+noinst_PROGRAMS += $(FUZZ_DRIVERS)
+endif
+
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_config_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_config_LDADD = $(DAEMON_LIBS)
+## It has a clock of its own, so libbase.la's is not taken out of the archive.
+tests_fuzz_fuzz_dispatch_SOURCES = tests/fuzz/fuzz_dispatch.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_dispatch_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_dispatch_LDADD = $(DAEMON_LIBS)
+tests_fuzz_fuzz_packet_SOURCES = tests/fuzz/fuzz_packet.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_packet_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_packet_LDADD = $(WIRE_LIBS)
+tests_fuzz_fuzz_parse_SOURCES = tests/fuzz/fuzz_parse.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_parse_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_parse_LDADD = $(CORE_LIBS)
+
+fuzz: $(FUZZ_DRIVERS)
+	@test -n '$(FUZZ_DRIVERS)' || { echo 'configure with CC=clang --enable-fuzzers'; exit 1; }
+	@for name in $(FUZZERS); do \
+	  $(MKDIR_P) fuzz-corpus/$$name || exit 1; \
+	  tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -timeout=10 \
+	    -artifact_prefix=fuzz-corpus/fuzz-$$name- fuzz-corpus/$$name \
+	    $(srcdir)/tests/fuzz/corpus/$$name || exit 1; \
+	done
+.PHONY: fuzz
+
+EXTRA_DIST += tests/fuzz/corpus
