@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "shmd/dispatch.h"
+#include "shmd/loop.h"
 #include "shmd/peer.h"
 #include "shmd/process.h"
 #include "shmd/reaper.h"
@@ -271,21 +272,14 @@ void client_accept(struct server *server, int socket)
 	client_free(client);
 }
 
-static struct event *free_event(struct event *event)
-{
-	if (event)
-		event_free(event);
-	return NULL;
-}
-
 struct client *client_free(struct client *client)
 {
 	if (!client)
 		return NULL;
 	registry_leave(client->server->registry, &client->session);
-	free_event(client->on_readable);
-	free_event(client->on_writable);
-	free_event(client->on_pause);
+	loop_event_free(client->on_readable);
+	loop_event_free(client->on_writable);
+	loop_event_free(client->on_pause);
 	reply_kept_free(client->unsent);
 	if (client->hh.tbl)
 		HASH_DELETE(hh, client->server->clients, client);

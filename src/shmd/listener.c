@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "shmd/client.h"
+#include "shmd/loop.h"
 #include "wire/protocol.h"
 
 #define ACCEPTS_AT_ONCE 16
@@ -144,10 +145,8 @@ struct listener *listener_free(struct listener *listener)
 {
 	if (!listener)
 		return NULL;
-	if (listener->on_connect)
-		event_free(listener->on_connect);
-	if (listener->on_pause_over)
-		event_free(listener->on_pause_over);
+	loop_event_free(listener->on_connect);
+	loop_event_free(listener->on_pause_over);
 	/* Without the lock, the socket of that name is another daemon's. */
 	if (listener->lock >= 0) {
 		if (listener->socket >= 0 &&

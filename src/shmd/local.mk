@@ -6,6 +6,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/dispatch.c src/shmd/dispatch.h \
 	src/shmd/helper.c src/shmd/helper.h \
 	src/shmd/listener.c src/shmd/listener.h \
+	src/shmd/loop.h \
 	src/shmd/peer.c src/shmd/peer.h \
 	src/shmd/process.c src/shmd/process.h \
 	src/shmd/query.c src/shmd/query.h \

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "shmd/helper.h"
+#include "shmd/loop.h"
 
 /* Segments decided about before clients get their turn: some 10 us each. */
 #define SLICE 64
@@ -151,13 +152,6 @@ static struct event *listen_to(struct reaper *reaper, struct event_base *loop, i
 	return event;
 }
 
-static struct event *free_event(struct event *event)
-{
-	if (event)
-		event_free(event);
-	return NULL;
-}
-
 static int start(struct reaper *reaper, struct event_base *loop)
 {
 	int r = helper_new(&reaper->helper);
@@ -199,10 +193,10 @@ struct reaper *reaper_free(struct reaper *reaper)
 {
 	if (!reaper)
 		return NULL;
-	free_event(reaper->on_timer);
-	free_event(reaper->on_watch);
-	free_event(reaper->on_helper);
-	free_event(reaper->on_slice);
+	loop_event_free(reaper->on_timer);
+	loop_event_free(reaper->on_watch);
+	loop_event_free(reaper->on_helper);
+	loop_event_free(reaper->on_slice);
 	helper_free(reaper->helper);
 	close_fd(reaper->timerfd);
 	free(reaper);

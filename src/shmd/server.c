@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "shmd/client.h"
 #include "shmd/listener.h"
+#include "shmd/loop.h"
 #include "shmd/reaper.h"
 #include "shmd/service.h"
 
@@ -211,13 +212,6 @@ int server_new(struct server **ret, const struct config *config, struct listener
 	return 0;
 }
 
-static struct event *free_event(struct event *event)
-{
-	if (event)
-		event_free(event);
-	return NULL;
-}
-
 struct server *server_free(struct server *server)
 {
 	struct client *client, *next;
@@ -227,10 +221,10 @@ struct server *server_free(struct server *server)
 	listener_free(server->listener);
 	HASH_ITER (hh, server->clients, client, next)
 		client_free(client);
-	free_event(server->on_death);
-	free_event(server->on_hangup);
-	free_event(server->on_terminate);
-	free_event(server->on_interrupt);
+	loop_event_free(server->on_death);
+	loop_event_free(server->on_hangup);
+	loop_event_free(server->on_terminate);
+	loop_event_free(server->on_interrupt);
 	reaper_free(server->reaper);
 	registry_free(server->registry);
 	process_table_fini(&server->processes);
