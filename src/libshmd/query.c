@@ -336,6 +336,8 @@ static int tell(struct shmd *connection, struct told *told)
 		.clients = reply->clients,
 		.segments = reply->segments,
 		.bytes = reply->bytes,
+		.heap_bytes = reply->heap_bytes,
+		.descriptors = reply->descriptors,
 		.degraded = reply->degraded,
 	};
 	return read_rows(told, &call);

@@ -266,8 +266,10 @@ struct shmd_status {
 	pid_t pid;
 	uint64_t uptime_ms;
 	uint64_t clients;
-	uint64_t segments; /**< whose memory is charged, so also dropped ones that are in use */
-	uint64_t bytes;    /**< the sizes of those */
+	uint64_t segments;    /**< whose memory is charged, so also dropped ones that are in use */
+	uint64_t bytes;       /**< the sizes of those */
+	uint64_t heap_bytes;  /**< of the daemon's own heap in use; 0: unknown */
+	uint64_t descriptors; /**< that the daemon has open; 0: unknown */
 	const char *
 		degraded; /**< what this kernel refuses the daemon, and what follows; "" if nothing */
 	size_t n_counters;

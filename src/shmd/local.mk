@@ -13,7 +13,8 @@ libdaemon_la_SOURCES = \
 	src/shmd/reaper.c src/shmd/reaper.h \
 	src/shmd/reply.c src/shmd/reply.h \
 	src/shmd/server.c src/shmd/server.h \
-	src/shmd/service.c src/shmd/service.h
+	src/shmd/service.c src/shmd/service.h \
+	src/shmd/usage.c src/shmd/usage.h
 libdaemon_la_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(INIH_CFLAGS) $(SYSTEMD_CFLAGS)
 libdaemon_la_LIBADD = $(LIBEVENT_LIBS) $(INIH_LIBS) $(SYSTEMD_LIBS)
 

@@ -10,6 +10,7 @@
 #include "shmd/process.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
+#include "shmd/usage.h"
 
 /* Entries in a page, so that it fits a packet, and entries looked at for one, so that a listing in
  * which the caller may see nothing does not hold up the others. */
@@ -247,6 +248,8 @@ int query_status(struct client *client, const void *body, struct reply *reply, s
 	status->clients = quota->used[QUOTA_CLIENTS];
 	status->segments = quota->used[QUOTA_SEGMENTS];
 	status->bytes = quota->used[QUOTA_BYTES];
+	status->heap_bytes = usage_heap();
+	status->descriptors = usage_descriptors();
 	text_copy(status->degraded, sizeof(status->degraded), server->registry->degraded);
 	put_counters(&server->registry->statistics, reply);
 	put_limits(quota, client->session.who.uid, reply);

@@ -127,6 +127,11 @@ static bool is_word(const struct column *column)
 	       column->format == FORMAT_ACCESS;
 }
 
+static bool is_none(const struct column *column, uint64_t number)
+{
+	return number == 0 && (column->zero_is_none || column->format == FORMAT_PID);
+}
+
 char *column_text(const struct column *column, const void *row, bool bytes)
 {
 	char buffer[VALUE_MAX];
@@ -137,7 +142,7 @@ char *column_text(const struct column *column, const void *row, bool bytes)
 	}
 	enum format format = column->format_of ? column->format_of(row) : column->format;
 	uint64_t number = load_number(column, row);
-	if (format == FORMAT_PID && number == 0)
+	if (is_none(column, number))
 		return strdup("-");
 	format_number(buffer, format, number, bytes);
 	return strdup(buffer);
@@ -165,9 +170,9 @@ struct json_object *column_json(const struct column *column, const void *row)
 	if (is_word(column))
 		return json_word(load_word(column, row));
 	uint64_t number = load_number(column, row);
+	if (is_none(column, number))
+		return NULL;
 	switch (column->format) {
-	case FORMAT_PID:
-		return number ? json_object_new_uint64(number) : NULL;
 	case FORMAT_MS:
 		return json_seconds(number);
 	case FORMAT_MODE:

@@ -32,6 +32,7 @@ struct column {
 	size_t offset;
 	size_t width;
 	enum format (*format_of)(const void *row); /* instead of `format` where rows differ */
+	bool zero_is_none;                         /* of a number; always so with FORMAT_PID */
 };
 
 /* Where a column finds its value: `offset` and `width`. */

@@ -20,6 +20,9 @@ static const struct column columns[] = {
 	{"clients", "CLIENTS", "", FORMAT_NUMBER, false, STATUS(clients)},
 	{"segments", "SEGMENTS", "", FORMAT_NUMBER, false, STATUS(segments)},
 	{"bytes", "BYTES", "", FORMAT_BYTES, false, STATUS(bytes)},
+	{"heap_bytes", "HEAP", "", FORMAT_BYTES, false, STATUS(heap_bytes), .zero_is_none = true},
+	{"descriptors", "DESCRIPTORS", "", FORMAT_NUMBER, false, STATUS(descriptors),
+	 .zero_is_none = true},
 	{"degraded", "DEGRADED", "", FORMAT_TEXT, false, STATUS(degraded)},
 	{0},
 };

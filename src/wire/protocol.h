@@ -188,6 +188,8 @@ struct wire_status {
 	uint64_t clients;
 	uint64_t segments;
 	uint64_t bytes;
+	uint64_t heap_bytes;  /* in use by the daemon itself; 0: unknown */
+	uint64_t descriptors; /* open in the daemon; 0: unknown */
 	char degraded[WIRE_TEXT_SIZE];
 };
 

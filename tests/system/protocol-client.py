@@ -18,7 +18,8 @@ PACKET_MAX = 65536
 DESCRIPTORS_MAX = 128
 
 HELLO, CREATE, ATTACH, DETACH, UNLINK, STATUS, LIST, SHOW, CLIENTS = range(1, 10)
-OK, INVALID, TOO_LONG, EXISTS, NOT_FOUND = range(5)
+OK, INVALID, TOO_LONG, EXISTS, NOT_FOUND, DENIED, OVER_LIMIT = range(7)
+VERSION_REFUSED = 11
 
 # Native byte order, no padding: the page has a field for every gap.
 HEADER = struct.Struct("=IHHII")  # size, op, descriptors, number, code
@@ -31,7 +32,7 @@ DETACH_BODY = struct.Struct("=QII")  # id, flags, reserved
 UNLINK_BODY = struct.Struct("=Q208s")  # id, name
 PAGE = struct.Struct("=Q")  # after
 SEGMENT = struct.Struct("=QQIIIIIIII208s48s")
-STATUS_BODY = struct.Struct("=32sIIIIQQQQ512s")
+STATUS_BODY = struct.Struct("=32sIIIIQQQQQQ512s")
 COUNTER = struct.Struct("=32sQ")
 LIMIT = struct.Struct("=32sQQ")
 ENTRIES = struct.Struct("=QII")  # next, entries, reserved
@@ -125,9 +126,9 @@ class Client:
             close_all(descriptors)
             raise
 
-    def hello(self):
+    def hello(self, speaks=1):
         word_bits = 8 * struct.calcsize("P")
-        body, _ = self.ask(HELLO, HELLO_BODY.pack(1, 0, word_bits, 0))
+        body, _ = self.ask(HELLO, HELLO_BODY.pack(speaks, 0, word_bits, 0))
         version, _, _, _, client, daemon = WELCOME.unpack(body)
         return version, client, text_of(daemon)
 
@@ -159,15 +160,17 @@ class Client:
                 return found
 
     def status(self):
-        """Version, process, counters and limits; the rows follow each other behind the body."""
+        """Version, process, use, counters and limits; the rows follow each other behind the
+        body."""
         body, _ = self.ask(STATUS)
-        version, pid, n_counters, n_limits = STATUS_BODY.unpack_from(body)[:4]
+        (version, pid, n_counters, n_limits, _, _, clients, segments,
+         size) = STATUS_BODY.unpack_from(body)[:9]
         behind = STATUS_BODY.size + n_counters * COUNTER.size
         counters = dict((text_of(name), value) for name, value in
                         COUNTER.iter_unpack(body[STATUS_BODY.size:behind]))
         limits = dict((text_of(name), (value, use)) for name, value, use in
                       LIMIT.iter_unpack(body[behind:behind + n_limits * LIMIT.size]))
-        return text_of(version), pid, counters, limits
+        return text_of(version), pid, (clients, segments, size), counters, limits
 
 
 class Tap:
@@ -254,26 +257,101 @@ def let_go(tap, client, segment, descriptors, data):
     tap.ok(client.detach(segment, 0) == b"", "detach: the attachment for writing")
 
 
+def read_status(tap, client, segment, daemon):
+    """What the daemon tells of itself, and of us, who are alone with it but for what it says."""
+    told, pid, (clients, segments, size), counters, limits = client.status()
+    tap.ok(told == daemon and pid > 0, "status: the daemon that said hello")
+    tap.ok(clients >= 1 and segments >= 1 and size >= segment.size, "status: we are in its books")
+    tap.ok(counters["created"] >= 1 and counters["attached"] >= 1, "status: it has counted")
+    value, use = limits["segments_per_user"]
+    tap.ok(1 <= use <= value, "status: we are charged")
+    return limits
+
+
+def be_refused(tap, client, name, limits):
+    """Each no has its code, and a sentence that names the rule, and what was asked for."""
+    def refused(code, text, title, function, *arguments):
+        tap.refused(code, text, f"refused: {title}", function, *arguments)
+
+    refused(NOT_FOUND, f"there is no segment '{name}-none'", "to unlink what there is not",
+            client.unlink, name + "-none")
+    refused(NOT_FOUND, f"there is no segment '{name}-none'", "to attach what there is not",
+            client.attach, name + "-none", 0)
+    refused(EXISTS, f"'{name}' exists", "a name that is taken", client.create, name, 1)
+    refused(INVALID, "'a/b' has a '/' inside", "a name with a '/' inside",
+            client.create, "a/b", 1)
+    refused(INVALID, "control character at byte 2", "a name with a control character",
+            client.create, "a\n", 1)
+    refused(INVALID, "the name is empty", "to attach by no name", client.attach, "", 0)
+    refused(TOO_LONG, "the name has 201 bytes; at most 200 are allowed", "a name too long",
+            client.create, "a" * 201, 1)
+    refused(INVALID, "the size is 0", "a size of 0", client.create, name + "-none", 0)
+    refused(INVALID, "9223372036854771712 is more than 9223372036854771711", "a size too large",
+            client.create, name + "-none", 2 ** 63 - 4096)
+    value, use = limits["bytes_per_user"]
+    refused(OVER_LIMIT, f"bytes_per_user={value} is reached: {use} in use, {value} more asked for",
+            "more than the limit", client.create, name + "-none", value)
+    tap.ok(client.list() != [], "the connection lives")
+
+
+def be_denied(tap, path, name):
+    """Another user than the owner, whom the mode 0600 does not let in. Only root can play one."""
+    if os.geteuid() != 0:
+        tap.ok(True, "denied: another user # SKIP needs root")
+        return
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        stranger = Client(path)
+        stranger.hello()
+        try:
+            stranger.attach(name, READ_ONLY)
+        except Refused as no:
+            os._exit(no.code if f"uid 65534 read segment '{name}'" in str(no) else 101)
+        os._exit(100)
+    _, status = os.waitpid(child, 0)
+    tap.ok(os.waitstatus_to_exitcode(status) == DENIED, "denied: another user")
+
+
+def be_malformed(tap, path):
+    """Connections that break the form are told why, and end."""
+    def ends(text, title, op, body, greeted=True):
+        client = Client(path)
+        if greeted:
+            client.hello()
+        try:
+            client.ask(op, body)
+        except ConnectionError as end:
+            told = "ends the connection: malformed message: " in str(end) and text in str(end)
+            tap.ok(told and raises(ConnectionError, client.receive), f"malformed: {title}")
+        else:
+            tap.ok(False, f"malformed: {title}")
+        client.socket.close()
+
+    ends("unknown operation", "an operation that there is not", 999, b"")
+    ends("operation's size", "a body too long", STATUS, bytes(8))
+    ends("not terminated", "a string without end", UNLINK, bytes(8) + b"x" * 208)
+    ends("a reserved field", "a reserved field", DETACH, DETACH_BODY.pack(1, 0, 1))
+    ends("a request before hello", "a request before hello", STATUS, b"", greeted=False)
+
+
 def main():
     path = os.environ.get("SHMD_SOCKET") or "/run/shmd/shmd.sock"
     name = f"protocol-client-{os.getpid()}"
     tap = Tap()
     client = Client(path)
 
+    tap.refused(VERSION_REFUSED, "version 77 is not served; versions 1 to 1 are",
+                "refused: another version", client.hello, 77)
     version, number, daemon = client.hello()
     tap.ok(version == 1 and number > 0 and daemon != "", "hello")
     segment, descriptors, data = share(tap, client, name)
-
-    told, pid, counters, limits = client.status()
-    tap.ok(told == daemon and pid > 0, "status: the daemon that said hello")
-    tap.ok(counters["created"] >= 1 and counters["attached"] >= 1, "status: it has counted")
-    tap.ok(limits["segments_per_user"][1] >= 1, "status: we are charged")
-
-    tap.refused(NOT_FOUND, "there is no segment", "refused: to unlink what there is not",
-                client.unlink, name + "-none")
-    tap.refused(INVALID, "'/'", "refused: a name with a '/' inside", client.create, "a/b", 1)
-    tap.refused(EXISTS, name, "refused: a name that is taken", client.create, name, 1)
-
+    limits = read_status(tap, client, segment, daemon)
+    be_refused(tap, client, name, limits)
+    be_denied(tap, path, name)
+    be_malformed(tap, path)
     let_go(tap, client, segment, descriptors, data)
     client.socket.close()
     return tap.finish()

@@ -158,7 +158,8 @@ json() {
     grep -q '"sealed": false' "$dir/json" && ctl show named --json >"$dir/json" &&
     grep -q '"total": 3' "$dir/json" && grep -q '"available": 3' "$dir/json" &&
     ctl status --json >"$dir/json" && grep -q '"uptime_s"' "$dir/json" &&
-    grep -q '"bytes": 12345' "$dir/json" && ctl clients --json >"$dir/json" &&
+    grep -q '"bytes": 12345' "$dir/json" && grep -q '"heap_bytes":' "$dir/json" &&
+    grep -q '"descriptors":' "$dir/json" && ctl clients --json >"$dir/json" &&
     grep -q '"connected_s"' "$dir/json" && ctl unlink named
 }
 
