@@ -56,10 +56,13 @@ bool access_is_owner(const struct credentials *who, const struct ownership *of)
 	return who->is_mapped && who->uid == of->uid;
 }
 
+bool access_has_group(const struct ownership *of)
+{
+	return !is_overflow_gid(of->gid);
+}
+
 static bool is_member(const struct credentials *who, gid_t gid)
 {
-	if (is_overflow_gid(gid))
-		return false;
 	if (who->gid == gid)
 		return true;
 	for (size_t i = 0; i < who->n_groups; i++)
@@ -76,7 +79,7 @@ bool access_allowed(const struct credentials *who, const struct ownership *of, u
 		return true;
 	if (access_is_owner(who, of))
 		bits >>= 6;
-	else if (who->is_mapped && is_member(who, of->gid))
+	else if (who->is_mapped && access_has_group(of) && is_member(who, of->gid))
 		bits >>= 3;
 	return (bits & wanted) == wanted;
 }

@@ -34,6 +34,9 @@ bool access_is_privileged(const struct credentials *who);
 /* Whether somebody is the owner. The overflow uid never is: it stands for many. */
 bool access_is_owner(const struct credentials *who, const struct ownership *of);
 
+/* Whether its group is one that we can tell from others: the overflow gid stands for many. */
+bool access_has_group(const struct ownership *of);
+
 /* Whether all of `wanted` (ACCESS_READ | ACCESS_WRITE) is allowed, as for a file. */
 bool access_allowed(const struct credentials *who, const struct ownership *of, unsigned wanted);
 

@@ -164,7 +164,7 @@ static int check_access(const struct segment *segment, const struct credentials 
 		return 0;
 	return refuse(why, REFUSAL_DENIED, "its mode does not let uid %u %s segment %s", who->uid,
 		      wanted & ACCESS_WRITE ? "read and write" : "read",
-		      segment_describe(segment, text));
+		      segment_describe_to(segment, who, text));
 }
 
 int registry_find(const struct registry *registry, const struct credentials *who, uint64_t id,
@@ -666,9 +666,8 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 	if (!access_is_owner(&session->who, &segment->ownership) &&
 	    !access_is_privileged(&session->who))
 		return refuse(why, REFUSAL_DENIED,
-			      "segment %s belongs to uid %u; uid %u may not unlink it",
-			      segment_describe(segment, text), segment->ownership.uid,
-			      session->who.uid);
+			      "segment %s belongs to another user; uid %u may not unlink it",
+			      segment_describe_to(segment, &session->who, text), session->who.uid);
 	if (segment->state == SEGMENT_DROPPED)
 		return 0;
 	statistics_count(&registry->statistics, STATISTIC_UNLINKED);

@@ -146,10 +146,20 @@ const char *segment_describe(const struct segment *segment,
 	return buffer;
 }
 
+const char *segment_describe_to(const struct segment *segment, const struct credentials *who,
+				char buffer[static SEGMENT_DESCRIPTION_MAX])
+{
+	if (!segment->name[0] || segment_is_visible(segment, who))
+		return segment_describe(segment, buffer);
+	snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "'%s'", segment->name);
+	return buffer;
+}
+
 bool segment_is_hidden(const struct segment *segment, const struct credentials *who)
 {
-	return segment->is_anonymous && !access_is_owner(who, &segment->ownership) &&
-	       !access_is_privileged(who);
+	if (access_is_owner(who, &segment->ownership) || access_is_privileged(who))
+		return false;
+	return segment->is_anonymous || !access_allowed(who, &segment->ownership, ACCESS_READ);
 }
 
 bool segment_is_visible(const struct segment *segment, const struct credentials *who)

@@ -93,7 +93,12 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 const char *segment_describe(const struct segment *segment,
 			     char buffer[static SEGMENT_DESCRIPTION_MAX]);
 
-/* Whether it is anonymous and somebody else's: then it is as good as none. */
+/* What a refusal calls it: who may not see it is told the name alone, which they gave, or the id. */
+const char *segment_describe_to(const struct segment *segment, const struct credentials *who,
+				char buffer[static SEGMENT_DESCRIPTION_MAX]);
+
+/* Whether somebody may not even know it by its id: it is anonymous and somebody else's, or not theirs to
+ * read. Then it is as good as none. */
 bool segment_is_hidden(const struct segment *segment, const struct credentials *who);
 
 /* Whether somebody may see it in listings: its owner, a privileged user, or who may read it. */

@@ -16,6 +16,7 @@
 #endif
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #define FILE_NAME_SIZE (SEMAPHORE_NAME_SIZE + sizeof("sem."))
 
@@ -106,7 +107,7 @@ static struct audience audience_of(const struct ownership *of, bool readers_lock
 
 	return (struct audience){
 		.owner = of->uid != geteuid() && of->mode & bit << 6,
-		.group = of->mode & bit << 3,
+		.group = access_has_group(of) && of->mode & bit << 3,
 		.others = of->mode & bit,
 	};
 }
@@ -142,7 +143,7 @@ static int set_list(int fd, const struct ownership *of, const struct audience *t
 	if (!acl || add_entry(&acl, ACL_USER_OBJ, NULL, true) < 0 ||
 	    (of->uid != geteuid() && add_entry(&acl, ACL_USER, &of->uid, to->owner) < 0) ||
 	    add_entry(&acl, ACL_GROUP_OBJ, NULL, false) < 0 ||
-	    add_entry(&acl, ACL_GROUP, &of->gid, to->group) < 0 ||
+	    (access_has_group(of) && add_entry(&acl, ACL_GROUP, &of->gid, to->group) < 0) ||
 	    add_entry(&acl, ACL_MASK, NULL, true) < 0 ||
 	    add_entry(&acl, ACL_OTHER, NULL, to->others) < 0 || acl_set_fd(fd, acl) < 0)
 		return -errno;
@@ -183,16 +184,25 @@ int semaphore_create(struct semaphore *semaphore, const struct instance *instanc
 	return 0;
 }
 
+/* A file that cannot be made, or not be filled, says nothing about lists. */
 int semaphore_self_test(const struct instance *instance)
 {
 	struct ownership another = {.uid = geteuid() + 1, .gid = getegid(), .mode = 0600};
 	struct semaphore semaphore;
-	bool by_descriptor_only;
+	bool has_lists = true;
 
 	semaphore_init(&semaphore);
-	int r = semaphore_create(&semaphore, instance, 1, &another, false, &by_descriptor_only);
+	int r = open_new(&semaphore, instance);
+	if (r == 0) {
+		has_lists = let_in(semaphore.fd, &another, false);
+		r = write_value(&semaphore, 1);
+	}
 	semaphore_fini(&semaphore, instance);
-	return r == 0 && by_descriptor_only ? -ENOTSUP : r;
+	if (r < 0)
+		log_warning("no semaphore can be made in /dev/shm now (%s): until one can, only "
+			    "segments without one are created",
+			    strerror(-r));
+	return has_lists ? 0 : -ENOTSUP;
 }
 
 /* Read, not mapped: whoever may lock could truncate the file under a mapping. */

@@ -1,18 +1,39 @@
 /* SPDX-License-Identifier: MIT */
-/* Several users at one daemon. Needs root, to become them; the daemon runs as a user of its own. */
+/*
+ * Several users at one daemon: what owner, group and mode let them do, what they try all the same,
+ * and what they plant in /dev/shm. Needs root, to become them; the daemon has a user of its own.
+ */
 #include "harness.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#include "wire/protocol.h"
+
+/* Linux 5.6; the headers of Debian 11 do not have it. */
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
 
 /* Users of nobody's, who need no entry in /etc/passwd. */
 #define DAEMON_UID 64501
@@ -197,30 +218,150 @@ START_TEST(owner_and_root_may_unlink)
 }
 END_TEST
 
+#define REFUSED(call, error)                                                                 \
+	do {                                                                                 \
+		errno = 0;                                                                   \
+		ck_assert_msg((long)(call) == -1, #call " was not refused");                 \
+		ck_assert_msg(errno == (error), #call ": %s, not " #error, strerror(errno)); \
+	} while (0)
+
+static void try_to_map_for_writing(void *data, int fd)
+{
+	REFUSED(mprotect(data, 4096, PROT_READ | PROT_WRITE), EACCES);
+	REFUSED(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, fd, 0), EACCES);
+	REFUSED(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED_VALIDATE, fd, 0), EACCES);
+	void *again = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(again, MAP_FAILED);
+	REFUSED(mprotect(again, 4096, PROT_WRITE), EACCES);
+	REFUSED(madvise(again, 4096, MADV_REMOVE), EACCES);
+	munmap(again, 4096);
+}
+
+static void try_to_write(int fd)
+{
+	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	REFUSED(write(fd, "x", 1), EBADF);
+	REFUSED(pwrite(fd, "x", 1, 0), EBADF);
+	/* The access that a description has cannot be set later. */
+	fcntl(fd, F_SETFL, O_RDWR);
+	REFUSED(write(fd, "x", 1), EBADF);
+	REFUSED(copy_file_range(fd, &(off_t){0}, fd, &(off_t){100}, 100, 0), EBADF);
+	if (from >= 0)
+		REFUSED(sendfile(fd, from, NULL, 100), EBADF);
+	close(from);
+	REFUSED(ftruncate(fd, 0), EINVAL);
+	REFUSED(ftruncate(fd, 8192), EINVAL);
+	REFUSED(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), EBADF);
+	REFUSED(fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 4096), EBADF);
+}
+
+static void try_to_change_the_file(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	REFUSED(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), EPERM);
+	REFUSED(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), EPERM);
+	REFUSED(fchmod(fd, 0666), EPERM);
+	REFUSED(fchown(fd, OTHER_UID, -1), EPERM);
+	REFUSED(futimens(fd, (struct timespec[2]){{0}, {0}}), EPERM);
+	ck_assert_int_eq(fsetxattr(fd, "user.x", "x", 1, 0), -1);
+	REFUSED(fcntl(fd, F_SETLEASE, F_RDLCK), EACCES);
+	REFUSED(fcntl(fd, F_OFD_SETLK, &lock), EBADF);
+}
+
+static void try_to_open_again(void *data, int fd)
+{
+	static const int accesses[] = {O_RDWR, O_WRONLY, O_RDWR | O_TRUNC, O_RDONLY};
+	static const char *const ways[] = {"/proc/self/fd", "/proc/thread-self/fd", "/dev/fd"};
+	char path[96];
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		for (size_t j = 0; j < sizeof(accesses) / sizeof(accesses[0]); j++) {
+			snprintf(path, sizeof(path), "%s/%d", ways[i], fd);
+			REFUSED(open(path, accesses[j]), EACCES);
+		}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	REFUSED(truncate(path, 0), EACCES);
+	REFUSED(chmod(path, 0666), EPERM);
+	ck_assert_int_eq(linkat(AT_FDCWD, path, AT_FDCWD, "/dev/shm/shmd-check-access-name",
+				AT_SYMLINK_FOLLOW),
+			 -1);
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (long)data, (long)data + 4096);
+	ck_assert_int_eq(open(path, O_RDWR), -1);
+	/* What a debugger writes with, past the protection of the mapping. */
+	int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	if (memory >= 0)
+		ck_assert_int_lt(pwrite(memory, "x", 1, (off_t)(long)data), 0);
+	close(memory);
+}
+
+/* Another process may have it open for writing. */
+static void try_to_get_at(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	REFUSED(open(path, O_RDONLY | O_DIRECTORY), EACCES);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	REFUSED(open(path, O_RDWR), EACCES);
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	int maps = open(path, O_RDONLY);
+	if (maps >= 0)
+		ck_assert_int_le(read(maps, path, sizeof(path)), 0);
+	REFUSED(ptrace(PTRACE_ATTACH, pid, 0, 0), EPERM);
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	for (int fd = 0; fd < 64; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+		REFUSED(open(path, O_RDWR), EACCES);
+		if (pidfd >= 0)
+			REFUSED(syscall(SYS_pidfd_getfd, pidfd, fd, 0), EPERM);
+	}
+}
+
+/* The file of a semaphore that is not to be locked. */
+static void try_to_change_semaphore(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", semaphore_name);
+	try_semaphore(-EACCES);
+	REFUSED(open(path, O_RDONLY), EACCES);
+	REFUSED(open(path, O_WRONLY), EACCES);
+	REFUSED(open(path, O_RDWR), EACCES);
+	REFUSED(truncate(path, 0), EACCES);
+	REFUSED(chmod(path, 0666), EPERM);
+	REFUSED(chown(path, OTHER_UID, -1), EPERM);
+	REFUSED(removexattr(path, "system.posix_acl_access"), EPERM);
+	REFUSED(rename(path, "/dev/shm/shmd-check-access-name"), EPERM);
+	REFUSED(unlink(path), EPERM);
+}
+
+static pid_t writer_pid;
+
 /* A reader of another user tries every way to write. */
 static void reader(struct actor *self, void *context)
 {
 	struct shmd_segment *segment;
-	char path[64];
 
 	(void)self, (void)context;
 	become(OTHER_UID, 64521, 0);
 	ck_assert_int_eq(shmd_attach(connect_or_fail(), "seg", SHMD_READ_ONLY, &segment), 0);
 	int fd = shmd_segment_fd(segment);
-	ck_assert_int_lt(mprotect(shmd_segment_data(segment), 4096, PROT_READ | PROT_WRITE), 0);
-	ck_assert_ptr_eq(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
-	ck_assert_int_lt(write(fd, "x", 1), 0);
-	ck_assert_int_lt(ftruncate(fd, 0), 0);
-	ck_assert_int_lt(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), 0);
-	ck_assert_int_lt(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
-	ck_assert_int_lt(fchmod(fd, 0666), 0);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ck_assert_int_lt(open(path, O_RDWR), 0);
-	ck_assert_int_eq(errno, EACCES);
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)daemon_.pid);
-	ck_assert_int_lt(open(path, O_RDONLY | O_DIRECTORY), 0);
+	void *data = shmd_segment_data(segment);
+	try_to_map_for_writing(data, fd);
+	try_to_write(fd);
+	try_to_change_the_file(fd);
+	try_to_open_again(data, fd);
+	try_to_get_at(daemon_.pid);
+	try_to_get_at(writer_pid);
+	ck_assert_int_eq(shmd_segment_semaphore_fd(segment), -1);
 	ck_assert_int_eq(shmd_acquire(segment, 0), -EPERM);
-	ck_assert_str_eq(shmd_segment_data(segment), "the owner's");
+	try_to_change_semaphore();
+	ck_assert_str_eq(data, "the owner's");
+	/* Becoming another user had closed much of our own /proc to us. */
+	ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0);
+	try_to_open_again(data, fd);
 }
 
 START_TEST(read_only_is_the_kernels_word)
@@ -228,8 +369,69 @@ START_TEST(read_only_is_the_kernels_word)
 	struct actor creating, reading;
 
 	make_seg(&creating, 0644, 0);
+	writer_pid = creating.pid;
 	actor_start(&reading, reader, NULL);
 	actor_finish(&reading);
+	struct shmd_segment *segment = attach_or_fail(connection, "seg", 0);
+	struct stat st;
+	ck_assert_str_eq(shmd_segment_data(segment), "the owner's");
+	ck_assert_int_eq(fstat(shmd_segment_fd(segment), &st), 0);
+	ck_assert_uint_eq(st.st_mode & 07777, 0600);
+	ck_assert_uint_eq(st.st_uid, DAEMON_UID);
+	ck_assert_int_eq(fcntl(shmd_segment_fd(segment), F_GET_SEALS) & F_SEAL_WRITE, 0);
+	ck_assert_int_eq(shmd_acquire(segment, 0), 0);
+	ck_assert_int_eq(shmd_release(segment), 0);
+	shmd_detach(segment);
+	actor_kill(&creating);
+}
+END_TEST
+
+static void readers_who_lock(struct actor *self, void *context)
+{
+	struct shmd_segment *segment;
+
+	(void)self, (void)context;
+	become(OTHER_UID, 64521, 0);
+	ck_assert_int_eq(shmd_attach(connect_or_fail(), "seg", SHMD_READ_ONLY, &segment), 0);
+	ck_assert_int_ge(shmd_segment_semaphore_fd(segment), 0);
+	ck_assert_int_eq(shmd_acquire(segment, 0), 0);
+	ck_assert_int_eq(shmd_acquire(segment, 0), -EAGAIN);
+	ck_assert_int_eq(shmd_release(segment), 0);
+	/* To lock is not to write. */
+	try_to_map_for_writing(shmd_segment_data(segment), shmd_segment_fd(segment));
+	try_to_write(shmd_segment_fd(segment));
+	try_to_open_again(shmd_segment_data(segment), shmd_segment_fd(segment));
+}
+
+START_TEST(readers_lock_and_no_more)
+{
+	struct actor creating, reading;
+
+	make_seg(&creating, 0644, SHMD_READERS_LOCK);
+	actor_start(&reading, readers_who_lock, NULL);
+	actor_finish(&reading);
+	actor_kill(&creating);
+}
+END_TEST
+
+/* Of its own user, too: it is not dumpable. */
+static void spy(struct actor *self, void *context)
+{
+	uid_t uid = *(uid_t *)context;
+
+	(void)self;
+	become(uid, uid, 0);
+	try_to_get_at(daemon_.pid);
+}
+
+START_TEST(daemon_is_not_to_be_looked_into)
+{
+	uid_t uid = _i ? OTHER_UID : DAEMON_UID;
+	struct actor creating, spying;
+
+	make_seg(&creating, 0600, 0);
+	actor_start(&spying, spy, &uid);
+	actor_finish(&spying);
 	actor_kill(&creating);
 }
 END_TEST
@@ -280,6 +482,252 @@ START_TEST(others_see_what_they_may_read)
 }
 END_TEST
 
+/* --- a third user ----------------------------------------------------------------------------- */
+
+/* What nobody is to learn who may not read "seg". */
+#define SECRET_SIZE 54321
+static char secrets[16][64];
+
+static void add_secret(const char *before, uintmax_t value)
+{
+	size_t i = 0;
+
+	while (secrets[i][0])
+		i++;
+	snprintf(secrets[i], sizeof(secrets[i]), "%s%ju", before, value);
+}
+
+static void check_keeps_secrets(const char *text)
+{
+	for (size_t i = 0; secrets[i][0]; i++)
+		ck_assert_msg(strstr(text, secrets[i]) == NULL, "'%s' tells %s", text, secrets[i]);
+}
+
+static void expect_secretive(int r, int expected)
+{
+	ck_assert_msg(r == expected, "%d, not %d: %s", r, expected, shmd_error_message());
+	check_keeps_secrets(shmd_error_message());
+}
+
+static void ask_by_name(struct shmd *mine)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd_segment *segment;
+	struct shmd_details *details;
+
+	expect_secretive(shmd_attach(mine, "seg", SHMD_READ_ONLY, &segment), -EACCES);
+	expect_secretive(shmd_attach(mine, "seg", 0, &segment), -EACCES);
+	expect_secretive(shmd_show(mine, "seg", &details), -EACCES);
+	expect_secretive(shmd_unlink(mine, "seg"), -EACCES);
+	expect_secretive(shmd_create(mine, "seg", 1, NULL, &segment), -EEXIST);
+	/* Whether it is large enough would tell how large it is. */
+	options.flags = SHMD_OPEN_EXISTING;
+	expect_secretive(shmd_create(mine, "seg", 1, &options, &segment), -EACCES);
+	expect_secretive(shmd_create(mine, "seg", 1 << 20, &options, &segment), -EACCES);
+}
+
+static int tell_secrets(const struct shmd_segment_info *info, void *context)
+{
+	(void)context;
+	ck_abort_msg("listed: %s", info->name ? info->name : "(without a name)");
+	return 0;
+}
+
+static int only_ourselves(const struct shmd_client_info *info, void *context)
+{
+	ck_assert_int_eq(info->pid, getpid());
+	++*(int *)context;
+	return 0;
+}
+
+static void ask_for_all(struct shmd *mine)
+{
+	static const char *const globs[] = {NULL, "*", "seg", "s*", "[!a]??", "?*"};
+	struct shmd_status *status;
+	int clients = 0;
+
+	for (size_t i = 0; i < sizeof(globs) / sizeof(globs[0]); i++)
+		ck_assert_int_eq(shmd_list(mine, globs[i], tell_secrets, NULL), 0);
+	ck_assert_int_eq(shmd_clients(mine, only_ourselves, &clients), 0);
+	ck_assert_int_eq(clients, 1);
+	/* Sums over all users are told to everybody; what is told by user is one's own. */
+	ck_assert_int_eq(shmd_status(mine, &status), 0);
+	for (size_t i = 0; i < status->n_limits; i++)
+		if (strstr(status->limits[i]->name, "_per_user"))
+			ck_assert_uint_eq(status->limits[i]->use,
+					  strcmp(status->limits[i]->name, "clients_per_user") == 0);
+	shmd_status_free(status);
+}
+
+/* Ids are easily guessed: they count. The library asks by them for forked children alone, so here
+ * it is done without it. */
+static int connect_raw(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct {
+		struct wire_header header;
+		struct wire_hello hello;
+	} packet = {{sizeof(packet), WIRE_HELLO, 0, 1, 0},
+		    {.version = WIRE_VERSION, .word_bits = 8 * sizeof(void *)}};
+	char reply[1024];
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", daemon_.socket);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(send(fd, &packet, sizeof(packet), 0), sizeof(packet));
+	ck_assert_int_gt(recv(fd, reply, sizeof(reply), 0), 0);
+	ck_assert_uint_eq(((struct wire_header *)reply)->code, WIRE_OK);
+	return fd;
+}
+
+/* Returns the code, and the sentence. Descriptors that come with the reply are discarded. */
+static unsigned ask_by_id(int fd, enum wire_op op, uint64_t id, unsigned flags,
+			  char ret_text[static WIRE_TEXT_SIZE])
+{
+	struct wire_attach attach = {.id = id, .flags = flags};
+	struct wire_detach detach = {.id = id, .flags = flags};
+	struct wire_unlink drop = {.id = id};
+	const void *body = op == WIRE_ATTACH   ? (void *)&attach
+			   : op == WIRE_DETACH ? (void *)&detach
+					       : (void *)&drop;
+	size_t size = op == WIRE_ATTACH   ? sizeof(attach)
+		      : op == WIRE_DETACH ? sizeof(detach)
+					  : sizeof(drop);
+	struct wire_header header = {(uint32_t)(sizeof(header) + size), (uint16_t)op, 0, 7, 0};
+	char packet[1024];
+
+	memcpy(packet, &header, sizeof(header));
+	memcpy(packet + sizeof(header), body, size);
+	ck_assert_int_eq(send(fd, packet, header.size, 0), header.size);
+	ck_assert_int_gt(recv(fd, packet, sizeof(packet), 0), 0);
+	memcpy(&header, packet, sizeof(header));
+	ret_text[0] = '\0';
+	if (header.code != WIRE_OK)
+		memcpy(ret_text, packet + sizeof(header), WIRE_TEXT_SIZE);
+	return header.code;
+}
+
+static void blot_out_digits(char *text)
+{
+	for (; *text; text++)
+		if (isdigit((unsigned char)*text))
+			*text = '#';
+}
+
+/* An id that exists is answered as one that never did. */
+static void ask_by_ids(uint64_t id)
+{
+	static const struct {
+		enum wire_op op;
+		unsigned flags;
+	} questions[] = {{WIRE_ATTACH, WIRE_READ_ONLY},
+			 {WIRE_ATTACH, WIRE_WANT_SEMAPHORE},
+			 {WIRE_DETACH, 0},
+			 {WIRE_DETACH, WIRE_READ_ONLY},
+			 {WIRE_UNLINK, 0}};
+	char text[WIRE_TEXT_SIZE], elsewhere[WIRE_TEXT_SIZE];
+	int fd = connect_raw();
+
+	for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+		unsigned code = ask_by_id(fd, questions[i].op, id, questions[i].flags, text);
+		ck_assert_msg(code == WIRE_NOT_FOUND, "operation %d by id: code %u, %s",
+			      questions[i].op, code, text);
+		code = ask_by_id(fd, questions[i].op, id + 1000000, questions[i].flags, elsewhere);
+		ck_assert_uint_eq(code, WIRE_NOT_FOUND);
+		blot_out_digits(text);
+		blot_out_digits(elsewhere);
+		ck_assert_str_eq(text, elsewhere);
+	}
+	close(fd);
+}
+
+static uint64_t secret_id;
+
+static void third(struct actor *self, void *context)
+{
+	(void)context;
+	become(OTHER_UID, 64521, 0);
+	struct shmd *mine = connect_or_fail();
+	ask_by_name(mine);
+	ask_for_all(mine);
+	ask_by_ids(secret_id);
+	try_to_change_semaphore();
+	/* Once more, when its name is gone, and it is still in use. */
+	actor_tell(self);
+	actor_await(self);
+	struct shmd_segment *segment;
+	ck_assert_int_eq(shmd_attach(mine, "seg", SHMD_READ_ONLY, &segment), -ENOENT);
+	ask_for_all(mine);
+	ask_by_ids(secret_id);
+}
+
+static void secretive_owner(struct actor *self, void *context)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd_segment *segment;
+
+	(void)context;
+	become(OWNER_UID, SHARED_GID, 0);
+	options.mode = 0640;
+	int r = shmd_create(connect_or_fail(), "seg", SECRET_SIZE, &options, &segment);
+	ck_assert_msg(r == 0, "create: %d %s", r, shmd_error_message());
+	actor_tell(self);
+	actor_await(self);
+}
+
+/* Who may read it may do so by its id, too, also when the name is gone. */
+static void entitled(struct actor *self, void *context)
+{
+	char text[WIRE_TEXT_SIZE];
+
+	(void)self, (void)context;
+	become(MEMBER_UID, 64520, SHARED_GID);
+	int fd = connect_raw();
+	ck_assert_uint_eq(ask_by_id(fd, WIRE_ATTACH, secret_id, WIRE_READ_ONLY, text), WIRE_OK);
+	ck_assert_uint_eq(ask_by_id(fd, WIRE_ATTACH, secret_id, 0, text), WIRE_DENIED);
+	ck_assert_uint_eq(ask_by_id(fd, WIRE_UNLINK, secret_id, 0, text), WIRE_DENIED);
+	ck_assert_uint_eq(ask_by_id(fd, WIRE_DETACH, secret_id, WIRE_READ_ONLY, text), WIRE_OK);
+}
+
+static void as_entitled(void)
+{
+	struct actor reading;
+
+	actor_start(&reading, entitled, NULL);
+	actor_finish(&reading);
+}
+
+START_TEST(a_third_user_learns_nothing)
+{
+	struct actor creating, asking;
+	struct shmd_details *details;
+
+	actor_start(&creating, secretive_owner, NULL);
+	actor_await(&creating);
+	ck_assert_int_eq(shmd_show(connection, "seg", &details), 0);
+	strcpy(semaphore_name, details->segment->semaphore);
+	secret_id = details->segment->id;
+	shmd_details_free(details);
+	snprintf(secrets[0], sizeof(secrets[0]), "%s", daemon_.instance);
+	add_secret("", OWNER_UID);
+	add_secret("", SHARED_GID);
+	add_secret("", SECRET_SIZE);
+	add_secret("", secret_id);
+	add_secret(" ", (uintmax_t)creating.pid);
+
+	actor_start(&asking, third, NULL);
+	actor_await(&asking);
+	as_entitled();
+	ck_assert_int_eq(shmd_unlink(connection, "seg"), 0);
+	ck_assert_uint_eq(status_segments(connection), 1);
+	actor_tell(&asking);
+	actor_finish(&asking);
+	as_entitled();
+	actor_kill(&creating);
+	await_segments(connection, 0);
+}
+END_TEST
+
 /* An anonymous segment is its maker's alone, whatever its mode. Others cannot ask by id with the
  * library; the unit tests of the registry show that. */
 static void anonymous_maker(struct actor *self, void *context)
@@ -318,10 +766,313 @@ START_TEST(anonymous_segments_are_hidden)
 }
 END_TEST
 
+/* --- what others planted ---------------------------------------------------------------------- */
+
+#define VICTIM  "/dev/shm/shmd-check-access-victim"
+#define NOWHERE "/dev/shm/shmd-check-access-nowhere"
+#define PUBLIC  "/dev/shm/shmd-check-access-public" /* a folder in which everybody may write */
+#define CONTENT "precious"
+
+/* As many as fit the test; the kinds repeat. */
+#define PLANTED_MAX 64
+
+enum kind { A_FILE, A_LINK, A_DANGLING_LINK, A_HARD_LINK, A_FIFO, A_FOLDER, KINDS };
+
+static struct planted {
+	enum kind kind;
+	char path[128];
+	struct stat st;
+} planted[PLANTED_MAX];
+static int n_planted;
+static struct stat victim;
+static int events = -1; /* inotify's word of whatever is opened that was planted */
+
+/* What the attacker made, and what is the victim by another name, also of tests that failed. */
+static void clear_folder(const char *path, bool all)
+{
+	int at = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *folder = at < 0 ? NULL : fdopendir(at);
+	struct stat target = {0}, st;
+
+	if (!folder)
+		return;
+	stat(VICTIM, &target);
+	for (struct dirent *entry; (entry = readdir(folder));) {
+		if (fstatat(at, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (entry->d_name[0] != '.' &&
+		    (all || st.st_uid == OTHER_UID ||
+		     (st.st_ino == target.st_ino && st.st_dev == target.st_dev)))
+			unlinkat(at, entry->d_name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0);
+	}
+	closedir(folder);
+}
+
+static void clear_planted(void)
+{
+	clear_folder(PUBLIC, true);
+	rmdir(PUBLIC);
+	clear_folder("/dev/shm", false);
+	unlink(NOWHERE);
+}
+
+static void watch(const char *path)
+{
+	ck_assert_int_gt(inotify_add_watch(events, path,
+					   IN_OPEN | IN_ACCESS | IN_MODIFY | IN_CLOSE | IN_CREATE |
+						   IN_DONT_FOLLOW | IN_MASK_ADD),
+			 0);
+}
+
+/* The daemon's own user's, as its keys may be. */
+static void make_victim(uid_t uid)
+{
+	clear_planted();
+	int fd = open(VICTIM, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, CONTENT, strlen(CONTENT)), strlen(CONTENT));
+	ck_assert_int_eq(fchmod(fd, 0640), 0);
+	ck_assert_int_eq(fchown(fd, uid, uid), 0);
+	close(fd);
+	events = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	ck_assert_int_ge(events, 0);
+	watch(VICTIM);
+	ck_assert_int_eq(lstat(VICTIM, &victim), 0);
+}
+
+static int make_kind(enum kind kind, const char *path)
+{
+	int fd;
+
+	switch (kind) {
+	case A_FILE:
+		fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+		if (fd < 0 || write(fd, CONTENT, strlen(CONTENT)) < 0 || fchmod(fd, 0666) < 0)
+			return -1;
+		return close(fd);
+	case A_LINK:
+		return symlink(VICTIM, path);
+	case A_DANGLING_LINK:
+		return symlink(NOWHERE, path);
+	case A_HARD_LINK:
+		return link(VICTIM, path);
+	case A_FIFO:
+		return mkfifo(path, 0666);
+	case A_FOLDER:
+		return mkdir(path, 0777);
+	case KINDS:
+		break;
+	}
+	return -1;
+}
+
+static void attacker(struct actor *self, void *context)
+{
+	const struct planted *what = context;
+
+	(void)self;
+	become(OTHER_UID, 64521, 0);
+	ck_assert_msg(make_kind(what->kind, what->path) == 0, "cannot plant %s: %s", what->path,
+		      strerror(errno));
+}
+
+/* A hard link is root's work here, as if fs.protected_hardlinks were 0. */
+static void plant(enum kind kind, const char *path)
+{
+	struct planted *what = &planted[n_planted++];
+	struct actor planting;
+
+	ck_assert_int_le(n_planted, PLANTED_MAX);
+	what->kind = kind;
+	snprintf(what->path, sizeof(what->path), "%s", path);
+	if (kind == A_HARD_LINK) {
+		ck_assert_int_eq(make_kind(kind, path), 0);
+	} else {
+		actor_start(&planting, attacker, what);
+		actor_finish(&planting);
+		watch(path);
+	}
+	ck_assert_int_eq(lstat(path, &what->st), 0);
+}
+
+/* One of each kind, whose number stands in its name. */
+static void plant_all(const char *before, const char *after)
+{
+	char path[128];
+
+	for (unsigned kind = 0; kind < KINDS; kind++) {
+		snprintf(path, sizeof(path), "/dev/shm/%s%u%s", before, kind, after);
+		plant((enum kind)kind, path);
+	}
+}
+
+static void plant_semaphores(const char *instance)
+{
+	char before[64];
+
+	snprintf(before, sizeof(before), "sem.shmd-%s-000000000000000", instance);
+	plant_all(before, "");
+}
+
+static void check_same(const char *path, const struct stat *before, const char *when)
+{
+	struct stat now;
+
+	ck_assert_msg(lstat(path, &now) == 0, "%s: %s is gone", when, path);
+	ck_assert_uint_eq(now.st_ino, before->st_ino);
+	ck_assert_uint_eq(now.st_mode, before->st_mode);
+	ck_assert_uint_eq(now.st_uid, before->st_uid);
+	ck_assert_uint_eq(now.st_gid, before->st_gid);
+	ck_assert_int_eq(now.st_size, before->st_size);
+	ck_assert_int_eq(now.st_mtim.tv_sec, before->st_mtim.tv_sec);
+	ck_assert_int_eq(now.st_mtim.tv_nsec, before->st_mtim.tv_nsec);
+}
+
+static void check_content(const char *path)
+{
+	char text[64] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_eq(read(fd, text, sizeof(text) - 1), strlen(CONTENT));
+	ck_assert_str_eq(text, CONTENT);
+	close(fd);
+}
+
+/* A name that is a hard link to a file of the daemon's may go, in a sweep: the file may not. */
+static void check_untouched(const char *when)
+{
+	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n = read(events, buffer, sizeof(buffer));
+
+	ck_assert_msg(n < 0, "%s: opened (event 0x%x)", when,
+		      n < 0 ? 0 : ((struct inotify_event *)buffer)->mask);
+	for (int i = 0; i < n_planted; i++)
+		if (planted[i].kind != A_HARD_LINK)
+			check_same(planted[i].path, &planted[i].st, when);
+	check_same(VICTIM, &victim, when);
+	ck_assert_int_eq(access(NOWHERE, F_OK), -1);
+	check_content(VICTIM);
+	for (int i = 0; i < n_planted; i++)
+		if (planted[i].kind == A_FILE)
+			check_content(planted[i].path);
+	while (read(events, buffer, sizeof(buffer)) > 0)
+		;
+}
+
+static void use_daemon(void)
+{
+	for (int i = 0; i < 20; i++) {
+		struct shmd_segment *segment = create_or_fail(connection, "seg", 4096,
+							      SHMD_LIFETIME_OWNER);
+		sem_t *semaphore = sem_open(shmd_segment_semaphore(segment), 0);
+		ck_assert_ptr_ne(semaphore, SEM_FAILED);
+		sem_close(semaphore);
+		ck_assert_int_eq(shmd_acquire(segment, 0), 0);
+		ck_assert_int_eq(shmd_release(segment), 0);
+		shmd_detach(segment);
+	}
+}
+
+/* Whatever stands where a sweep looks, before the daemon starts, while it runs, when it was killed,
+ * and when it ends. */
+START_TEST(planted_in_dev_shm)
+{
+	uid_t uid = _i ? 0 : DAEMON_UID;
+	struct test_daemon dead;
+	char path[128];
+
+	make_victim(uid);
+	plant_all("shmd-0000000", ".lock");
+	plant_semaphores("00000000");
+	daemon_start_as(&daemon_, NULL, uid);
+	connection = connect_or_fail();
+	use_daemon();
+	check_untouched("started and used");
+
+	plant_semaphores(daemon_.instance);
+	use_daemon();
+	check_untouched("planted while it ran");
+
+	create_or_fail(connection, "left", 4096, SHMD_LIFETIME_PERSISTENT);
+	ck_assert_uint_eq(daemon_files(&daemon_, "sem.shmd-"), KINDS + 1);
+	daemon_kill(&daemon_);
+	dead = daemon_;
+	shmd_disconnect(connection);
+	daemon_start_again(&daemon_);
+	/* What was the dead one's own is swept, and of the others at most the hard link. */
+	snprintf(path, sizeof(path), "/dev/shm/shmd-%s.lock", dead.instance);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	ck_assert_uint_eq(daemon_files(&dead, "sem.shmd-"), KINDS - 1);
+	connection = connect_or_fail();
+	use_daemon();
+	check_untouched("swept after a kill");
+
+	plant_semaphores(daemon_.instance);
+	shmd_disconnect(connection);
+	ck_assert_int_eq(kill(daemon_.pid, SIGTERM), 0);
+	ck_assert_int_eq(waitpid(daemon_.pid, NULL, 0), daemon_.pid);
+	check_untouched("ended");
+
+	daemon_start_again(&daemon_);
+	check_untouched("started again after a clean end");
+	daemon_stop(&daemon_);
+	check_untouched("ended at last");
+	clear_planted();
+}
+END_TEST
+
+/* Starts a second one there, as the daemon's user, and expects it to say why it cannot. */
+static void expect_no_start(const char *socket)
+{
+	char program[96], said[1024] = "";
+	int status, ends[2];
+	size_t size = 0;
+
+	snprintf(program, sizeof(program), "%s/shmd", daemon_.folder);
+	ck_assert_int_eq(pipe(ends), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		become(DAEMON_UID, DAEMON_UID, 0);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(ends[1], STDERR_FILENO);
+		close(ends[0]);
+		close(ends[1]);
+		execl(program, "shmd", "-c", "/dev/null", "-s", socket, NULL);
+		_exit(127);
+	}
+	close(ends[1]);
+	for (ssize_t n; (n = read(ends[0], said + size, sizeof(said) - 1 - size)) > 0;)
+		size += (size_t)n;
+	close(ends[0]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status 0x%x: %s", status,
+		      said);
+	ck_assert_msg(strstr(said, socket) != NULL, "it says: %s", said);
+}
+
+/* A socket in a folder where others may write, too. */
+START_TEST(planted_beside_the_socket)
+{
+	make_victim(DAEMON_UID);
+	daemon_start_as(&daemon_, NULL, DAEMON_UID);
+	ck_assert_int_eq(mkdir(PUBLIC, 0700), 0);
+	ck_assert_int_eq(chmod(PUBLIC, 01777), 0);
+	plant((enum kind)_i, PUBLIC "/a.lock");
+	plant((enum kind)_i, PUBLIC "/b");
+	expect_no_start(PUBLIC "/a");
+	expect_no_start(PUBLIC "/b");
+	check_untouched("refused to start");
+	daemon_stop(&daemon_);
+	clear_planted();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("access");
 	TCase *tests = tcase_create("access");
+	TCase *attacks = tcase_create("planted");
 
 	if (geteuid() != 0) {
 		puts("1..0 # SKIP needs root, to become several users");
@@ -332,8 +1083,17 @@ int main(void)
 	tcase_add_loop_test(tests, mode_decides, 0, 6);
 	tcase_add_test(tests, owner_and_root_may_unlink);
 	tcase_add_test(tests, read_only_is_the_kernels_word);
+	tcase_add_test(tests, readers_lock_and_no_more);
+	tcase_add_loop_test(tests, daemon_is_not_to_be_looked_into, 0, 2);
 	tcase_add_loop_test(tests, others_see_what_they_may_read, 0, 2);
+	tcase_add_test(tests, a_third_user_learns_nothing);
 	tcase_add_test(tests, anonymous_segments_are_hidden);
 	suite_add_tcase(suite, tests);
-	return run_suite(suite);
+	tcase_set_timeout(attacks, 60);
+	tcase_add_loop_test(attacks, planted_in_dev_shm, 0, 2);
+	tcase_add_loop_test(attacks, planted_beside_the_socket, 0, KINDS);
+	suite_add_tcase(suite, attacks);
+	int status = run_suite(suite);
+	clear_planted();
+	return status;
 }

@@ -53,6 +53,8 @@ static void copy_program(const struct test_daemon *daemon)
 	ck_assert_int_eq(system(command), 0);
 }
 
+void (*daemon_prepare)(void);
+
 /* $SHMD_WRAPPER is a command to run the daemon under, as valgrind. */
 static void exec_daemon(const struct test_daemon *daemon, int ready)
 {
@@ -64,6 +66,8 @@ static void exec_daemon(const struct test_daemon *daemon, int ready)
 	snprintf(copy, sizeof(copy), "%s/shmd", daemon->folder);
 	if (daemon->uid)
 		become_user(daemon);
+	if (daemon_prepare)
+		daemon_prepare();
 	snprintf(command, sizeof(command),
 		 "exec %s '%s' -c '%s' -s '%s' -l debug --ready-fd=%d 2>>'%s'",
 		 wrapper ? wrapper : "", daemon->uid ? copy : getenv("SHMD"), daemon->config,

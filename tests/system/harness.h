@@ -29,6 +29,10 @@ void daemon_start(struct test_daemon *daemon, const char *config);
 void daemon_start_as(struct test_daemon *daemon, const char *config, uid_t uid);
 void daemon_start_again(struct test_daemon *daemon);
 
+/* Called, unless NULL, in the process that becomes the daemon, as the daemon's user: to put it into
+ * namespaces of its own, for instance. */
+extern void (*daemon_prepare)(void);
+
 /* Ends it with SIGTERM, and checks that it ended well and left nothing, and removes its folder. */
 void daemon_stop(struct test_daemon *daemon);
 

@@ -7,6 +7,7 @@ SYSTEM_TESTS = \
 	tests/system/check_kernels \
 	tests/system/check_library \
 	tests/system/check_lifetimes \
+	tests/system/check_namespaces \
 	tests/system/check_protocol \
 	tests/system/check_storm
 check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny
@@ -43,6 +44,11 @@ tests_system_check_lifetimes_SOURCES = tests/system/check_lifetimes.c $(HARNESS)
 tests_system_check_lifetimes_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_lifetimes_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lifetimes_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_namespaces_SOURCES = tests/system/check_namespaces.c $(HARNESS)
+tests_system_check_namespaces_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_namespaces_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_namespaces_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_protocol_SOURCES = tests/system/check_protocol.c $(HARNESS)
 tests_system_check_protocol_CPPFLAGS = $(SYSTEM_CPPFLAGS)

@@ -437,8 +437,9 @@ START_TEST(unlink_is_for_owner_and_administrator)
 
 	make_shared(&alice, "a", LIFETIME_PERSISTENT, 0);
 	ck_assert_int_eq(unlink_name(&bob, "a"), REFUSAL_DENIED);
-	snprintf(uid, sizeof(uid), "uid %u", ALICE);
+	snprintf(uid, sizeof(uid), "uid %u", BOB);
 	unit_assert_has(why.text, uid);
+	unit_assert_has(why.text, "another user");
 	unit_assert_has(why.text, "'a'");
 	ck_assert(is_named("a"));
 	ck_assert_int_eq(unlink_name(&stranger, "a"), REFUSAL_DENIED);

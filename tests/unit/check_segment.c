@@ -121,7 +121,11 @@ START_TEST(who_sees_it)
 	ck_assert(segment_is_visible(segment, &bob));
 	ck_assert(segment_is_visible(segment, &alice));
 	ck_assert(!segment_is_hidden(segment, &bob));
+	segment->ownership.mode = 0002;
+	ck_assert(segment_is_hidden(segment, &bob));
+	segment->ownership.mode = 0004;
 	segment->name[0] = '\0';
+	ck_assert(!segment_is_hidden(segment, &bob));
 	segment->is_anonymous = true;
 	ck_assert(!segment_is_visible(segment, &bob));
 	ck_assert(segment_is_hidden(segment, &bob));
