@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -169,14 +170,24 @@ static int receive(struct client *client)
 	}
 }
 
+/* The client has ended the connection itself, or malformed() has said why it ends. */
+static bool is_no_news(int r)
+{
+	return r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE || r == -EBADMSG;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct client *client = context;
 	struct reaper *reaper = client->server->reaper;
 
 	(void)fd, (void)what;
-	if (receive(client) < 0)
+	int r = receive(client);
+	if (r < 0) {
+		if (!is_no_news(r))
+			log_end(client, strerror(-r));
 		client_free(client);
+	}
 	reaper_kick(reaper);
 }
 

@@ -30,6 +30,7 @@ struct listener {
 	int spare;  /* /dev/null: what the reserve is made of */
 	int folder; /* of the socket; -1 for one that was handed to us */
 	int lock;
+	bool is_short;        /* of descriptors, and the log was told */
 	char file[PATH_SIZE]; /* in that folder */
 	char lock_file[PATH_SIZE + 8];
 	struct event *on_connect;
@@ -191,6 +192,10 @@ static void refuse_one(struct listener *listener)
 		pause_accepting(listener);
 		return;
 	}
+	if (!listener->is_short)
+		log_warning(
+			"no descriptor is left (RLIMIT_NOFILE): clients are refused until one is");
+	listener->is_short = true;
 	listener->spare = close_fd(listener->spare);
 	int socket = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (socket >= 0)
@@ -208,6 +213,7 @@ static bool accept_one(struct listener *listener)
 	int socket = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (socket >= 0) {
+		listener->is_short = false;
 		listener->fn(socket, listener->context);
 		return true;
 	}

@@ -28,13 +28,13 @@ static void tear_down(void)
 	daemon_stop(&daemon_);
 }
 
-/* Runs the daemon with these arguments until it ends by itself, and returns its exit status; what it
- * writes goes to `ret`. */
+/* Runs the daemon with these arguments, which lets it end by itself, and returns its exit status; what
+ * it writes goes to `ret`. One that serves instead is ended, with status 124. */
 static int run_shmd(const char *arguments, char *ret, size_t room)
 {
 	char command[1024];
 
-	snprintf(command, sizeof(command), "exec 2>&1; exec \"$SHMD\" %s", arguments);
+	snprintf(command, sizeof(command), "exec 2>&1; exec timeout 10 \"$SHMD\" %s", arguments);
 	FILE *pipe = popen(command, "r");
 	ck_assert_ptr_nonnull(pipe);
 	size_t n = fread(ret, 1, room - 1, pipe);
@@ -42,6 +42,17 @@ static int run_shmd(const char *arguments, char *ret, size_t room)
 	int status = pclose(pipe);
 	ck_assert(WIFEXITED(status));
 	return WEXITSTATUS(status);
+}
+
+/* How many the daemon has open. Who is not root may not look into it, and has its word alone. */
+static uint64_t open_descriptors(struct shmd *connection)
+{
+	struct shmd_status *status;
+
+	ck_assert_int_eq(shmd_status(connection, &status), 0);
+	uint64_t n = geteuid() == 0 ? count_descriptors(daemon_.pid) : status->descriptors;
+	shmd_status_free(status);
+	return n;
 }
 
 /* --- starting --------------------------------------------------------------------------------- */
@@ -209,13 +220,18 @@ END_TEST
 
 /* --- the configuration ------------------------------------------------------------------------ */
 
-static void rewrite_config(const char *text)
+static void write_config(const char *text)
 {
 	FILE *file = fopen(daemon_.config, "we");
 
 	ck_assert_ptr_nonnull(file);
 	fputs(text, file);
-	fclose(file);
+	ck_assert_int_eq(fclose(file), 0);
+}
+
+static void rewrite_config(const char *text)
+{
+	write_config(text);
 	ck_assert_int_eq(kill(daemon_.pid, SIGHUP), 0);
 }
 
@@ -238,9 +254,136 @@ START_TEST(hangup_reads_the_configuration_again)
 
 	rewrite_config("[limits]\nsegments = 77\n");
 	AWAIT(limit_value(connection, "segments") == 77);
-	rewrite_config("[limits]\nsegments = 88\nnonsense = 1\n");
-	AWAIT(daemon_logged(&daemon_, "conf:3: there is no option 'nonsense'"));
-	ck_assert_uint_eq(limit_value(connection, "segments"), 77);
+	shmd_disconnect(connection);
+}
+END_TEST
+
+#define SPACES_50  "                                                  "
+#define SPACES_200 SPACES_50 SPACES_50 SPACES_50 SPACES_50
+
+/* What inih alone would let through (design.md, fact 17), and other mistakes. Each stands behind a good
+ * option, segments = 77, and has another one behind it, clients = 7. */
+static const struct {
+	const char *bad;
+	int line; /* that is to blame: the first one of `bad` is 3 */
+	const char *says;
+} broken[] = {
+	/* inih would cut it, and take `attachments = 9` for a line of its own */
+	{"bytes = 1G " SPACES_200 "attachments = 9", 3,
+	 "the line has 226 bytes; at most 190 are allowed"},
+	{"# a comment " SPACES_200 "attachments = 9", 3, "at most 190 are allowed"},
+	/* inih would take it for a further value of `segments` */
+	{"  attachments = 9", 3, "the line is indented"},
+	{"\tmore", 3, "the line is indented"},
+	/* inih would stay in [limits] */
+	{"[daemon\nattachments = 9", 3, "the section's ']' is missing"},
+	{"[daemon] attachments = 9", 3, "something behind the section's ']'"},
+	{"[demon]\nattachments = 9\n[limits]", 3, "there is no section [demon]"},
+	{"attachment = 9", 3, "there is no option 'attachment' in section [limits]"},
+	{"log_level = debug", 3, "there is no option 'log_level' in section [limits]"},
+	{"[daemon]\nsegments = 9\n[limits]", 4, "there is no option 'segments' in section"},
+	{"segments = 78", 3, "'segments' is set a second time"},
+	{"segments = 77", 3, "'segments' is set a second time"},
+	{"[daemon]\n[limits]\nsegments = 78", 5, "'segments' is set a second time"},
+	/* inih would go on behind it */
+	{"attachments", 3, "not of the form 'name = value'"},
+	{"attachments =", 3, "attachments = : not a number"},
+	{"attachments = many", 3, "attachments = many: not a number"},
+	{"attachments = -1", 3, "attachments = -1: not a number"},
+	{"attachments = 18446744073709551616", 3, "not a number"},
+	{"bytes = 101%", 3, "bytes = 101%: not bytes"},
+	{"bytes = 16777216T", 3, "bytes = 16777216T: not bytes"},
+	{"[daemon]\nunread_timeout = 0\n[limits]", 4, "unread_timeout = 0: not a time"},
+	{"[daemon]\nlog_level = loud\n[limits]", 4, "log_level = loud: not error, warning"},
+	{"[daemon]\nsocket = s\n[limits]", 4, "socket = s: not an absolute path"},
+	{"# \x1b[2J", 3, "byte 3 of the line is a control character or not UTF-8"},
+	{"# \xff", 3, "byte 3 of the line is a control character or not UTF-8"},
+	/* of several, the first one is told */
+	{"\nattachments = a\nattachments = b", 4, "attachments = a: not a number"},
+};
+#define N_BROKEN ((int)(sizeof(broken) / sizeof(broken[0])))
+
+static void write_broken(int i)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text), "[limits]\nsegments = 77\n%s\nclients = 7\n", broken[i].bad);
+	write_config(text);
+}
+
+/* Where, and why: as it begins, and what it has further on. */
+static void expect_complaint(const char *said, int i)
+{
+	char where[128];
+
+	snprintf(where, sizeof(where), "shmd: error: %s:%d: ", daemon_.config, broken[i].line);
+	ck_assert_msg(strncmp(said, where, strlen(where)) == 0, "it says: %s", said);
+	ck_assert_msg(strstr(said, broken[i].says) != NULL, "it says: %s", said);
+}
+
+START_TEST(nothing_starts_on_a_broken_configuration)
+{
+	char arguments[256], socket[128], said[4096];
+
+	write_broken(_i);
+	snprintf(socket, sizeof(socket), "%s/other", daemon_.folder);
+	snprintf(arguments, sizeof(arguments), "-c %s -s %s", daemon_.config, socket);
+	ck_assert_int_eq(run_shmd(arguments, said, sizeof(said)), 78);
+	expect_complaint(said, _i);
+	/* One sentence, on one line. */
+	ck_assert_ptr_eq(strchr(said, '\n'), said + strlen(said) - 1);
+	ck_assert_int_eq(access(socket, F_OK), -1);
+	strcat(socket, ".lock");
+	ck_assert_int_eq(access(socket, F_OK), -1);
+	strcat(arguments, " --check-config");
+	ck_assert_int_eq(run_shmd(arguments, said, sizeof(said)), 78);
+	expect_complaint(said, _i);
+}
+END_TEST
+
+/* The n-th line of the log, from 0, that says that a configuration was refused. */
+static bool find_complaint(int n, char *ret, int room)
+{
+	FILE *log = fopen(daemon_.log, "re");
+	bool found = false;
+
+	ck_assert_ptr_nonnull(log);
+	while (!found && fgets(ret, room, log))
+		found = strstr(ret, "; the configuration stays as it was\n") && n-- == 0;
+	fclose(log);
+	return found;
+}
+
+START_TEST(a_broken_configuration_is_refused_as_a_whole)
+{
+	struct shmd *connection = connect_or_fail();
+	struct shmd_segment *kept = create_or_fail(connection, "kept", 1, SHMD_LIFETIME_CLIENTS);
+	char said[2048];
+
+	rewrite_config("[limits]\nsegments = 66\nclients = 6\nattachments = 60\n");
+	AWAIT(limit_value(connection, "segments") == 66);
+	uint64_t before = open_descriptors(connection);
+	for (int i = 0; i < N_BROKEN; i++) {
+		write_broken(i);
+		ck_assert_int_eq(kill(daemon_.pid, SIGHUP), 0);
+		AWAIT(find_complaint(i, said, sizeof(said)));
+		expect_complaint(said, i);
+		ck_assert_uint_eq(limit_value(connection, "segments"), 66);
+		ck_assert_uint_eq(limit_value(connection, "clients"), 6);
+		ck_assert_uint_eq(limit_value(connection, "attachments"), 60);
+	}
+	ck_assert(!find_complaint(N_BROKEN, said, sizeof(said)));
+	unlink(daemon_.config);
+	ck_assert_int_eq(kill(daemon_.pid, SIGHUP), 0);
+	AWAIT(find_complaint(N_BROKEN, said, sizeof(said)));
+	ck_assert_ptr_nonnull(strstr(said, "/conf: No such file or directory"));
+	ck_assert_uint_eq(open_descriptors(connection), before);
+	ck_assert_uint_eq(clients_of(connection, "kept"), 1);
+	/* And a good one is taken after all that. */
+	rewrite_config("[limits]\nsegments = 88\n");
+	AWAIT(limit_value(connection, "segments") == 88);
+	ck_assert_uint_eq(limit_value(connection, "attachments"), 65536);
+	shmd_detach(kept);
 	shmd_disconnect(connection);
 }
 END_TEST
@@ -329,15 +472,33 @@ START_TEST(limit_on_attachments)
 }
 END_TEST
 
+static void expect_no_descriptors(int r, const char *says)
+{
+	ck_assert_int_eq(r, -ENFILE);
+	ck_assert_msg(strstr(shmd_error_message(), says) != NULL, "it says: %s",
+		      shmd_error_message());
+}
+
+static void owner(struct actor *self, void *context)
+{
+	(void)context;
+	create_or_fail(connect_or_fail(), "owned", 4096, SHMD_LIFETIME_OWNER);
+	actor_tell(self);
+	actor_await(self);
+}
+
 /* With its descriptor table full, the daemon refuses with a reason, and recovers. */
 START_TEST(no_descriptor_left)
 {
 	struct rlimit few, before;
 	struct shmd *connection = connect_or_fail();
-	struct shmd_segment *segments[100];
+	struct shmd_segment *segments[100], *again;
+	struct actor actor;
 	int n = 0, r;
 	char name[16];
 
+	actor_start(&actor, owner, NULL);
+	actor_await(&actor);
 	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, NULL, &before), 0);
 	few = (struct rlimit){60, before.rlim_max};
 	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, &few, NULL), 0);
@@ -346,7 +507,7 @@ START_TEST(no_descriptor_left)
 		r = shmd_create(connection, name, 1, NULL, &segments[n]);
 	} while (r == 0 && ++n < 100);
 	ck_assert_int_lt(n, 100);
-	ck_assert_int_eq(r, -ENFILE);
+	expect_no_descriptors(r, "it has no descriptor left (RLIMIT_NOFILE=");
 	printf("# at 60 descriptors, after %d segments: %s\n", n, shmd_error_message());
 	struct shmd *more[20];
 	int m = 0;
@@ -354,10 +515,20 @@ START_TEST(no_descriptor_left)
 		r = shmd_connect(&more[m], NULL);
 	while (r == 0 && ++m < 20);
 	ck_assert_int_lt(m, 20);
-	ck_assert_int_eq(r, -ENFILE);
+	expect_no_descriptors(r, "the daemon has no descriptor left (RLIMIT_NOFILE)");
+	expect_no_descriptors(shmd_attach(connection, "s0", 0, &again), "it has no descriptor left (RLIMIT_NOFILE=");
+	/* What there is goes on: memory, locks, the books, the end of a name, and that of the dead. */
+	strcpy(shmd_segment_data(segments[0]), "");
+	ck_assert_int_eq(shmd_acquire(segments[0], 0), 0);
+	ck_assert_int_eq(shmd_release(segments[0]), 0);
+	ck_assert_uint_eq(status_segments(connection), n + 1);
+	ck_assert_uint_eq(clients_of(connection, "s0"), 1);
+	ck_assert_int_eq(shmd_unlink(connection, "s1"), 0);
+	actor_kill(&actor);
+	await_gone(connection, "owned");
+	await_segments(connection, (uint64_t)n);
 	while (m > 0)
 		shmd_disconnect(more[--m]);
-	ck_assert_uint_eq(status_segments(connection), n);
 	while (n > 0)
 		shmd_detach(segments[--n]);
 	await_segments(connection, 0);
@@ -391,7 +562,7 @@ START_TEST(descriptors_return_to_where_they_began)
 
 	shmd_detach(create_or_fail(connection, "first", 1, SHMD_LIFETIME_CLIENTS));
 	await_segments(connection, 0);
-	unsigned before = count_descriptors(daemon_.pid);
+	uint64_t before = open_descriptors(connection);
 	for (int round = 0; round < 5; round++) {
 		for (int i = 0; i < 8; i++)
 			actor_start(&clients[i], some_work, NULL);
@@ -402,7 +573,7 @@ START_TEST(descriptors_return_to_where_they_began)
 			actor_kill(&clients[i]);
 		await_segments(connection, 0);
 	}
-	AWAIT(count_descriptors(daemon_.pid) == before);
+	AWAIT(open_descriptors(connection) == before);
 	ck_assert_uint_eq(daemon_files(&daemon_, "sem."), 0);
 	shmd_disconnect(connection);
 }
@@ -490,6 +661,8 @@ int main(void)
 	tcase_add_test(tests, killed_daemon_is_succeeded);
 	tcase_add_test(tests, ends_with_clients_and_segments);
 	tcase_add_test(tests, hangup_reads_the_configuration_again);
+	tcase_add_loop_test(tests, nothing_starts_on_a_broken_configuration, 0, N_BROKEN);
+	tcase_add_test(tests, a_broken_configuration_is_refused_as_a_whole);
 	tcase_add_test(tests, limit_on_segments);
 	tcase_add_test(tests, limit_on_bytes);
 	tcase_add_test(tests, limit_on_clients);

@@ -1,30 +1,116 @@
 /* SPDX-License-Identifier: MIT */
-/* The daemon at its socket: what is malformed, what is half-made, and who does not read. */
+/*
+ * The daemon at its socket: what is malformed, what is refused, what is half-made, and who does not
+ * read. A bystander has a segment all the while, and nothing may happen to it; what the daemon keeps
+ * is afterwards what it was before.
+ */
 #include "harness.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "wire/channel.h"
 #include "wire/packet.h"
 
+#define N(array) (sizeof(array) / sizeof((array)[0]))
+
 static struct test_daemon daemon_;
+
+/* --- the bystander, and the daemon's books ------------------------------------------------------ */
+
+static const char bystanders_data[] = "nobody else touches this";
 static struct shmd *connection;
+static struct shmd_segment *kept;
+
+/* What the daemon keeps, with the bystander alone. */
+struct books {
+	uint64_t clients, segments, bytes, attachments, descriptors, semaphores;
+};
+static struct books at_first;
+
+static struct books read_books(void)
+{
+	struct shmd_status *status;
+	struct books books = {.semaphores = daemon_files(&daemon_, "sem.")};
+
+	ck_assert_int_eq(shmd_status(connection, &status), 0);
+	books.clients = status->clients;
+	books.segments = status->segments;
+	books.bytes = status->bytes;
+	for (size_t i = 0; i < status->n_limits; i++)
+		if (strcmp(status->limits[i]->name, "attachments") == 0)
+			books.attachments = status->limits[i]->use;
+	/* Who is not root may not look into the daemon, and has its word alone. Root looks after the
+	 * reply: what was asked for before is then over and done with. */
+	books.descriptors = geteuid() == 0 ? count_descriptors(daemon_.pid) : status->descriptors;
+	shmd_status_free(status);
+	return books;
+}
+
+static bool books_are_as_at_first(void)
+{
+	struct books books = read_books();
+
+	return memcmp(&books, &at_first, sizeof(books)) == 0;
+}
+
+static uint64_t counter(const char *name)
+{
+	struct shmd_status *status;
+	uint64_t value = UINT64_MAX;
+
+	ck_assert_int_eq(shmd_status(connection, &status), 0);
+	for (size_t i = 0; i < status->n_counters; i++)
+		if (strcmp(status->counters[i]->name, name) == 0)
+			value = status->counters[i]->value;
+	shmd_status_free(status);
+	return value;
+}
+
+static void set_up_with(const char *config)
+{
+	daemon_start(&daemon_, config);
+	connection = connect_or_fail();
+	kept = create_or_fail(connection, "kept", 4096, SHMD_LIFETIME_CLIENTS);
+	strcpy(shmd_segment_data(kept), bystanders_data);
+	at_first = read_books();
+	ck_assert_uint_eq(at_first.segments, 1);
+	ck_assert_uint_eq(at_first.attachments, 1);
+}
 
 static void set_up(void)
 {
-	daemon_start(&daemon_, "[daemon]\nunread_timeout = 300ms\n");
-	connection = connect_or_fail();
+	set_up_with("[daemon]\nunread_timeout = 300ms\n");
+}
+
+static void set_up_without_limits(void)
+{
+	set_up_with("[limits]\nbytes = 18446744073709551615\n"
+		    "bytes_per_user = 18446744073709551615\n");
 }
 
 static void tear_down(void)
 {
+	ck_assert_int_eq(waitpid(daemon_.pid, NULL, WNOHANG), 0);
+	ck_assert_str_eq(shmd_segment_data(kept), bystanders_data);
+	ck_assert_int_eq(shmd_acquire(kept, 0), 0);
+	ck_assert_int_eq(shmd_release(kept), 0);
+	struct shmd_segment *again = attach_or_fail(connection, "kept", 0);
+	ck_assert_str_eq(shmd_segment_data(again), bystanders_data);
+	shmd_detach(again);
+	AWAIT(books_are_as_at_first());
+	shmd_detach(kept);
 	shmd_disconnect(connection);
 	daemon_stop(&daemon_);
 }
@@ -110,209 +196,537 @@ static struct wire_create creation(const char *name)
 	return create;
 }
 
-/* The daemon says why, under number 0, and ends the connection. */
-static void expect_end(int fd, const char *says)
+/* How many lines of the log say that a client's message was malformed. */
+static unsigned count_ends(void)
+{
+	FILE *log = fopen(daemon_.log, "re");
+	char line[2048];
+	unsigned n = 0;
+
+	ck_assert_ptr_nonnull(log);
+	while (fgets(line, sizeof(line), log))
+		n += strstr(line, "disconnected: malformed message: ") != NULL;
+	fclose(log);
+	return n;
+}
+
+/* A connection that the daemon ended while requests were unread says so once. */
+static ssize_t receive_last(int fd)
 {
 	size_t n_fds;
-	ssize_t n;
+	ssize_t n = receive_reply(fd, &n_fds);
 
-	do
+	if (n == -ECONNRESET)
 		n = receive_reply(fd, &n_fds);
-	while (n == -ECONNRESET);
-	ck_assert_int_eq(n, sizeof(struct wire_header) + sizeof(struct wire_error));
-	ck_assert_uint_eq(((struct wire_header *)packet)->number, 0);
-	const struct wire_error *error = (void *)(packet + sizeof(struct wire_header));
-	ck_assert_msg(strstr(error->text, says) != NULL, "it says: %s", error->text);
-	ck_assert(daemon_logged(&daemon_, says));
-	do
-		n = receive_reply(fd, &n_fds);
-	while (n == -ECONNRESET);
-	ck_assert_int_eq(n, 0);
+	ck_assert_uint_eq(n_fds, 0);
+	return n;
+}
+
+/* The daemon says why, under number 0, and ends the connection; the log says it once. */
+static void expect_end(int fd, const char *says)
+{
+	static unsigned ends;
+	const struct wire_header *header = (void *)packet;
+	const struct wire_error *error = (void *)(packet + sizeof(*header));
+
+	ck_assert_int_eq(receive_last(fd), sizeof(*header) + sizeof(*error));
+	ck_assert_uint_eq(header->number, 0);
+	ck_assert_uint_eq(header->op, 0);
+	ck_assert_uint_eq(header->code, WIRE_INVALID);
+	ck_assert_msg(strncmp(error->text, "malformed message: ", 19) == 0 &&
+			      strstr(error->text, says) != NULL,
+		      "it says: %s", error->text);
+	ck_assert(daemon_logged(&daemon_, error->text));
+	ck_assert_uint_eq(count_ends(), ++ends);
+	ck_assert_uint_eq(counter("malformed"), ends);
+	ck_assert_int_eq(receive_last(fd), 0);
+	ck_assert_int_eq(send(fd, packet, 16, MSG_NOSIGNAL), -1);
+	ck_assert_int_eq(errno, EPIPE);
 	close(fd);
-	/* Everybody else is served as before. */
-	ck_assert_uint_eq(status_segments(connection), 0);
+	AWAIT(books_are_as_at_first());
 }
 
-/* --- malformed messages ----------------------------------------------------------------------- */
+/* --- malformed packets ------------------------------------------------------------------------ */
 
-static void make_short(void)
-{
-	writer.size = 8;
-}
-
-static void make_cut(void)
-{
-	writer.size -= 8;
-}
-
-static void make_odd(void)
-{
-	writer.size -= 4;
-	((struct wire_header *)packet)->size -= 4;
-}
-
-static void make_long(void)
-{
-	writer.size = WIRE_PACKET_MAX + 8;
-}
-
-static void make_unknown(void)
-{
-	((struct wire_header *)packet)->op = 999;
-}
-
-static void make_op_zero(void)
-{
-	((struct wire_header *)packet)->op = 0;
-}
-
-static void make_wrong_size(void)
-{
-	((struct wire_header *)packet)->size += 8;
-	writer.size += 8;
-}
-
-static struct wire_create *body(void)
-{
-	return (void *)(packet + sizeof(struct wire_header));
-}
-
-static void make_unterminated(void)
-{
-	memset(body()->name, 'x', sizeof(body()->name));
-}
-
-static void make_trailing(void)
-{
-	body()->name[sizeof(body()->name) - 2] = 'x';
-}
-
-static void make_unknown_flag(void)
-{
-	body()->flags = 1u << 31;
-}
-
-static void make_reserved(void)
-{
-	body()->reserved = 1;
-}
-
-static void make_header_reserved(void)
-{
-	((struct wire_header *)packet)->code = 1;
-}
-
-static void make_lifetime(void)
-{
-	body()->lifetime = 77;
-}
-
-static void make_mode(void)
-{
-	body()->mode = 04755;
-}
-
-static void make_mixed_batch(void)
-{
-	struct wire_page page = {0};
-
-	add_request(WIRE_LIST, 2, &page, sizeof(page));
-}
-
-static void make_large_batch(void)
-{
-	struct wire_detach detach = {0};
-
-	for (unsigned i = 0; i < WIRE_BATCH_MAX; i++)
-		add_request(WIRE_DETACH, i, &detach, sizeof(detach));
-}
-
-static void make_second_hello(void)
-{
-	struct wire_hello hello = {.version = WIRE_VERSION, .word_bits = 64};
-
-	begin_packet();
-	add_request(WIRE_HELLO, 1, &hello, sizeof(hello));
-}
-
-static const struct {
-	void (*make)(void);
+/* Requests with bodies of zeroes, which are well-formed, and what is done to the packet then. */
+struct malformed {
 	const char *says;
-} malformed[] = {
-	{make_short, "shorter than its header"},
-	{make_cut, "does not fit its packet"},
-	{make_odd, "not a multiple of 8"},
-	{make_long, "longer than 65536"},
-	{make_unknown, "unknown operation"},
-	{make_op_zero, "unknown operation"},
-	{make_wrong_size, "operation's size"},
-	{make_unterminated, "not terminated"},
-	{make_trailing, "not terminated and padded"},
-	{make_unknown_flag, "unknown flag"},
-	{make_reserved, "reserved field"},
-	{make_header_reserved, "reserved field"},
-	{make_lifetime, "unknown lifetime"},
-	{make_mode, "permission bits"},
-	{make_mixed_batch, "stands alone"},
-	{make_large_batch, "more than 64"},
-	{make_second_hello, "second hello"},
+	enum wire_op op;
+	size_t body;
+	unsigned more; /* of the same behind it */
+	bool list;     /* a LIST behind them */
+	bool before_hello;
+	int gifts;       /* descriptors that come with it */
+	int delta;       /* bytes that the packet is longer, and its header does not say so */
+	size_t at, size; /* a field... */
+	uint64_t value;  /* ...and what it is set to, or each byte of a string */
 };
 
-START_TEST(malformed_message_ends_its_connection)
+#define REQUEST(op_, type) .op = WIRE_##op_, .body = sizeof(struct wire_##type)
+#define SET(type, field, to)                                                    \
+	.at = sizeof(struct wire_header) + offsetof(struct wire_##type, field), \
+	.size = sizeof(((struct wire_##type *)0)->field), .value = (to)
+#define SET_HEADER(field, to)                      \
+	.at = offsetof(struct wire_header, field), \
+	.size = sizeof(((struct wire_header *)0)->field), .value = (to)
+#define FULL(type) (sizeof(struct wire_header) + sizeof(struct wire_##type))
+
+static const struct malformed malformed[] = {
+	/* too short, too long, of the wrong size */
+	{"shorter than its header", REQUEST(CREATE, create), .delta = 8 - (int)FULL(create)},
+	{"shorter than its header", REQUEST(CREATE, create), .delta = 8},
+	{"does not fit its packet", REQUEST(CREATE, create), .delta = -8},
+	{"does not fit its packet", REQUEST(CREATE, create), .delta = 16},
+	{"does not fit its packet", REQUEST(CREATE, create), SET_HEADER(size, 0)},
+	{"does not fit its packet", REQUEST(CREATE, create), SET_HEADER(size, 8)},
+	{"does not fit its packet", REQUEST(CREATE, create), SET_HEADER(size, UINT32_MAX - 7)},
+	{"not a multiple of 8", REQUEST(CREATE, create), SET_HEADER(size, FULL(create) - 4)},
+	{"longer than 65536", REQUEST(CREATE, create), .delta = WIRE_PACKET_MAX},
+	{"operation's size", REQUEST(CREATE, create), SET_HEADER(size, FULL(create) - 8),
+	 .delta = -8},
+	{"operation's size", REQUEST(CREATE, create), SET_HEADER(size, FULL(create) + 8),
+	 .delta = 8},
+	/* operations that there are not */
+	{"unknown operation", REQUEST(CREATE, create), SET_HEADER(op, 0)},
+	{"unknown operation", REQUEST(CREATE, create), SET_HEADER(op, WIRE_OPS)},
+	{"unknown operation", REQUEST(CREATE, create), SET_HEADER(op, UINT16_MAX)},
+	/* strings */
+	{"not terminated", REQUEST(CREATE, create), SET(create, name, 'x')},
+	{"not terminated", REQUEST(ATTACH, attach), SET(attach, name, 'x')},
+	{"not terminated", REQUEST(UNLINK, unlink), SET(unlink, name, 'x')},
+	{"not terminated", REQUEST(SHOW, show), SET(show, name, 'x')},
+	{"terminated and padded", REQUEST(CREATE, create), SET(create, name[200], 'x')},
+	{"terminated and padded", REQUEST(SHOW, show), SET(show, name[WIRE_NAME_SIZE - 1], 'x')},
+	/* what is reserved */
+	{"reserved field", REQUEST(CREATE, create), SET_HEADER(code, 1)},
+	{"reserved field", REQUEST(CREATE, create), SET_HEADER(descriptors, 1)},
+	{"reserved field", REQUEST(HELLO, hello), SET(hello, reserved, 1), .before_hello = true},
+	{"reserved field", REQUEST(CREATE, create), SET(create, reserved, 1)},
+	{"reserved field", REQUEST(ATTACH, attach), SET(attach, reserved, 1u << 31)},
+	{"reserved field", REQUEST(DETACH, detach), SET(detach, reserved, 1)},
+	{"unknown flag", REQUEST(HELLO, hello), SET(hello, features, 1), .before_hello = true},
+	{"unknown flag", REQUEST(CREATE, create), SET(create, flags, 1u << 31)},
+	{"unknown flag", REQUEST(CREATE, create), SET(create, flags, WIRE_READ_ONLY)},
+	{"unknown flag", REQUEST(ATTACH, attach), SET(attach, flags, WIRE_OPEN_EXISTING)},
+	{"unknown flag", REQUEST(DETACH, detach), SET(detach, flags, WIRE_WANT_SEMAPHORE)},
+	{"unknown lifetime", REQUEST(CREATE, create), SET(create, lifetime, WIRE_LIFETIMES)},
+	{"permission bits", REQUEST(CREATE, create), SET(create, mode, 04755)},
+	/* descriptors that nobody asked for */
+	{"descriptors that nobody asked for", REQUEST(CREATE, create), .gifts = 1},
+	{"descriptors that nobody asked for", REQUEST(CREATE, create), .gifts = 128},
+	{"descriptors that nobody asked for", REQUEST(HELLO, hello), .gifts = 3,
+	 .before_hello = true},
+	/* batches */
+	{"stands alone", REQUEST(CREATE, create), .list = true},
+	{"stands alone", REQUEST(LIST, page), .more = 1},
+	{"stands alone", REQUEST(HELLO, hello), .more = 1, .before_hello = true},
+	{"more than 64", REQUEST(DETACH, detach), .more = WIRE_BATCH_MAX},
+	/* the order of things */
+	{"a second hello", REQUEST(HELLO, hello)},
+	{"a request before hello", REQUEST(CREATE, create), .before_hello = true},
+	{"a request before hello", REQUEST(STATUS, page), SET_HEADER(size, 16), .delta = -8,
+	 .before_hello = true},
+};
+
+static void set_field(void *field, size_t size, uint64_t value)
+{
+	switch (size) {
+	case 0:
+		break;
+	case sizeof(uint16_t):
+		*(uint16_t *)field = (uint16_t)value;
+		break;
+	case sizeof(uint32_t):
+		*(uint32_t *)field = (uint32_t)value;
+		break;
+	default:
+		memset(field, (int)value, size);
+	}
+}
+
+static void make_malformed(const struct malformed *how)
+{
+	static const char zeroes[256];
+
+	memset(packet, 0, sizeof(packet));
+	begin_packet();
+	for (unsigned i = 0; i <= how->more; i++)
+		add_request(how->op, 1 + i, zeroes, how->body);
+	if (how->list)
+		add_request(WIRE_LIST, 2, zeroes, sizeof(struct wire_page));
+	writer.size = (size_t)((ptrdiff_t)writer.size + how->delta);
+	set_field(packet + how->at, how->size, how->value);
+}
+
+static void send_with_gifts(int fd, int n)
+{
+	int gifts[WIRE_DESCRIPTORS_MAX];
+
+	for (int i = 0; i < n; i++)
+		gifts[i] = fd;
+	ck_assert_int_eq(channel_send(fd, packet, writer.size, gifts, (size_t)n), 0);
+}
+
+START_TEST(malformed_packet_ends_its_connection)
+{
+	const struct malformed *how = &malformed[_i];
+	int fd = how->before_hello ? raw_connect() : raw_client();
+
+	make_malformed(how);
+	send_with_gifts(fd, how->gifts);
+	expect_end(fd, how->says);
+}
+END_TEST
+
+/* Every operation, with a body that is 8 bytes too short and one that is 8 too long. */
+START_TEST(every_operation_has_its_size)
+{
+	static const size_t bodies[WIRE_OPS] = {
+		[WIRE_HELLO] = sizeof(struct wire_hello),
+		[WIRE_CREATE] = sizeof(struct wire_create),
+		[WIRE_ATTACH] = sizeof(struct wire_attach),
+		[WIRE_DETACH] = sizeof(struct wire_detach),
+		[WIRE_UNLINK] = sizeof(struct wire_unlink),
+		[WIRE_LIST] = sizeof(struct wire_page),
+		[WIRE_SHOW] = sizeof(struct wire_show),
+		[WIRE_CLIENTS] = sizeof(struct wire_page),
+	};
+
+	for (int op = WIRE_HELLO; op < WIRE_OPS; op++)
+		for (int delta = bodies[op] ? -8 : 8; delta <= 8; delta += 16) {
+			struct malformed how = {.op = (enum wire_op)op,
+						.body = bodies[op] + (size_t)delta};
+			int fd = raw_client();
+			make_malformed(&how);
+			send_packet(fd);
+			expect_end(fd, "operation's size");
+		}
+}
+END_TEST
+
+START_TEST(every_shorter_packet_is_malformed)
+{
+	for (int size = 1; size < (int)FULL(attach); size++) {
+		struct malformed how = {REQUEST(ATTACH, attach), .delta = size - (int)FULL(attach)};
+		int fd = raw_client();
+		make_malformed(&how);
+		send_packet(fd);
+		expect_end(fd, size < 16 ? "shorter than its header" : "does not fit its packet");
+	}
+}
+END_TEST
+
+START_TEST(an_empty_packet_is_the_end)
 {
 	int fd = raw_client();
-	struct wire_create create = creation("seg");
 
-	begin_packet();
-	add_request(WIRE_CREATE, 1, &create, sizeof(create));
-	malformed[_i].make();
-	send_packet(fd);
-	expect_end(fd, malformed[_i].says);
+	ck_assert_int_eq(send(fd, packet, 0, MSG_NOSIGNAL), 0);
+	ck_assert_int_eq(receive_last(fd), 0);
+	close(fd);
+	ck_assert_uint_eq(count_ends(), 0);
+	AWAIT(books_are_as_at_first());
 }
 END_TEST
 
-START_TEST(a_request_before_hello)
+/* What was sent before is served, what was sent behind is not. */
+START_TEST(a_malformed_packet_among_others)
 {
-	int fd = raw_connect();
-	struct wire_create create = creation("seg");
+	int fd = raw_client();
+	struct wire_create create = creation("before");
+	struct malformed how = {REQUEST(CREATE, create), SET(create, reserved, 1)};
+	size_t n_fds;
 
+	ck_assert_int_eq(kill(daemon_.pid, SIGSTOP), 0);
+	create.lifetime = WIRE_LIFETIME_PERSISTENT;
 	begin_packet();
 	add_request(WIRE_CREATE, 1, &create, sizeof(create));
 	send_packet(fd);
-	expect_end(fd, "before hello");
+	make_malformed(&how);
+	send_packet(fd);
+	strcpy(create.name, "behind");
+	begin_packet();
+	add_request(WIRE_CREATE, 3, &create, sizeof(create));
+	send_packet(fd);
+	ck_assert_int_eq(kill(daemon_.pid, SIGCONT), 0);
+
+	ssize_t n = receive_reply(fd, &n_fds);
+	if (n == -ECONNRESET)
+		n = receive_reply(fd, &n_fds);
+	ck_assert_int_eq(n, FULL(segment));
+	ck_assert_uint_eq(first_code(), WIRE_OK);
+	ck_assert_uint_eq(n_fds, 1);
+	ck_assert(segment_exists(connection, "before"));
+	ck_assert(!segment_exists(connection, "behind"));
+	ck_assert_int_eq(shmd_unlink(connection, "before"), 0);
+	expect_end(fd, "reserved field");
 }
 END_TEST
 
+/* No descriptor of theirs stays, however many come. */
 START_TEST(descriptors_that_nobody_asked_for)
 {
-	unsigned before = count_descriptors(daemon_.pid);
-
 	for (int i = 0; i < 20; i++) {
 		int fd = raw_client();
-		int gifts[3] = {fd, fd, fd};
 		struct wire_create create = creation("seg");
 		begin_packet();
 		add_request(WIRE_CREATE, 1, &create, sizeof(create));
-		ck_assert_int_eq(channel_send(fd, packet, writer.size, gifts, 3), 0);
+		send_with_gifts(fd, 3);
 		expect_end(fd, "descriptors that nobody asked for");
 	}
-	AWAIT(count_descriptors(daemon_.pid) == before);
 }
 END_TEST
 
-START_TEST(another_version_is_refused_and_may_try_again)
+/* --- refused requests ------------------------------------------------------------------------- */
+
+/* Sends one request, which is refused with that code and sentence; the connection lives. */
+static void expect_refusal(int fd, enum wire_op op, const void *request, size_t size,
+			   enum wire_code code, const char *says)
 {
-	int fd = raw_connect();
-	struct wire_hello hello = {.version = WIRE_VERSION + 1, .word_bits = 64};
+	static uint32_t number = 100;
+	const struct wire_header *header = (void *)packet;
+	const struct wire_error *error = (void *)(packet + sizeof(*header));
+	uint64_t refused = counter("refused");
 	size_t n_fds;
 
 	begin_packet();
-	add_request(WIRE_HELLO, 1, &hello, sizeof(hello));
+	add_request(op, ++number, request, size);
 	send_packet(fd);
-	ck_assert_int_gt(receive_reply(fd, &n_fds), 0);
-	ck_assert_uint_eq(first_code(), WIRE_VERSION_REFUSED);
-	say_hello(fd);
+	ck_assert_int_eq(receive_reply(fd, &n_fds), FULL(error));
+	ck_assert_uint_eq(n_fds, 0);
+	ck_assert_uint_eq(header->op, op);
+	ck_assert_uint_eq(header->number, number);
+	ck_assert_msg(header->code == code, "code %u: %s", header->code, error->text);
+	ck_assert_msg(strstr(error->text, says) != NULL, "it says: %s", error->text);
+	ck_assert_uint_eq(counter("refused"), refused + 1);
+	ck_assert(daemon_logged(&daemon_, error->text));
+}
+
+/* Hello again, and everything, through the same connection. */
+static void expect_service(int fd)
+{
+	struct wire_create create = creation("good");
+	size_t n_fds;
+
+	begin_packet();
+	add_request(WIRE_CREATE, 1, &create, sizeof(create));
+	send_packet(fd);
+	ck_assert_int_eq(receive_reply(fd, &n_fds), FULL(segment));
+	ck_assert_uint_eq(first_code(), WIRE_OK);
 	close(fd);
+	AWAIT(books_are_as_at_first());
+	ck_assert_uint_eq(count_ends(), 0);
+}
+
+START_TEST(another_version_is_refused_and_may_try_again)
+{
+	static const struct {
+		uint32_t version;
+		const char *says;
+	} versions[] = {
+		{0, "protocol version 0 is not served; versions 1 to 1 are"},
+		{WIRE_VERSION + 1, "protocol version 2 is not served"},
+		{UINT32_MAX, "protocol version 4294967295 is not served"},
+	};
+	int fd = raw_connect();
+
+	for (size_t i = 0; i < N(versions); i++) {
+		struct wire_hello hello = {.version = versions[i].version, .word_bits = 64};
+		expect_refusal(fd, WIRE_HELLO, &hello, sizeof(hello), WIRE_VERSION_REFUSED,
+			       versions[i].says);
+	}
+	say_hello(fd);
+	expect_service(fd);
+	/* Who was refused has not said hello. */
+	struct wire_hello hello = {.version = WIRE_VERSION + 1, .word_bits = 64};
+	struct wire_page page = {0};
+	fd = raw_connect();
+	expect_refusal(fd, WIRE_HELLO, &hello, sizeof(hello), WIRE_VERSION_REFUSED, "");
+	begin_packet();
+	add_request(WIRE_LIST, 2, &page, sizeof(page));
+	send_packet(fd);
+	expect_end(fd, "a request before hello");
+}
+END_TEST
+
+#define A_50  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define A_200 A_50 A_50 A_50 A_50
+
+START_TEST(bad_names_are_refused)
+{
+	static const struct {
+		const char *name;
+		enum wire_code code;
+		const char *says;
+	} names[] = {
+		{"", WIRE_INVALID, "the name is empty"},
+		{"/", WIRE_INVALID, "the name is empty"},
+		{".", WIRE_INVALID, "'.' cannot be a name"},
+		{"..", WIRE_INVALID, "'..' cannot be a name"},
+		{"/..", WIRE_INVALID, "'..' cannot be a name"},
+		{"a/b", WIRE_INVALID, "'a/b' has a '/' inside"},
+		{"//a", WIRE_INVALID, "has a '/' inside"},
+		{"a/", WIRE_INVALID, "has a '/' inside"},
+		{"../../etc/passwd", WIRE_INVALID, "has a '/' inside"},
+		{"a\n", WIRE_INVALID, "control character at byte 2"},
+		{"\x1b[2J", WIRE_INVALID, "control character at byte 1"},
+		{"a\x7f", WIRE_INVALID, "control character at byte 2"},
+		{"a\xc2\x9b", WIRE_INVALID, "control character at byte 2"},
+		{"a\xff", WIRE_INVALID, "not UTF-8 at byte 2"},
+		{"\xc0\xaf", WIRE_INVALID, "not UTF-8 at byte 1"},
+		{"\xed\xa0\x80", WIRE_INVALID, "not UTF-8 at byte 1"},
+		{"abc\xe2\x82", WIRE_INVALID, "not UTF-8 at byte 4"},
+		{A_200 "b", WIRE_TOO_LONG, "the name has 201 bytes; at most 200 are allowed"},
+		{"/" A_200 "b", WIRE_TOO_LONG, "the name has 201 bytes"},
+		{A_200 "bbbbbbb", WIRE_TOO_LONG, "the name has 207 bytes"},
+	};
+	int fd = raw_client();
+
+	for (size_t i = 0; i < N(names); i++) {
+		struct wire_create create = {.size = 4096, .mode = 0600, .permits = 1};
+		struct wire_attach attach = {0};
+		struct wire_unlink unlink = {0};
+		struct wire_show show = {0};
+		enum wire_code code = names[i].code;
+		strcpy(create.name, names[i].name);
+		strcpy(attach.name, names[i].name);
+		strcpy(unlink.name, names[i].name);
+		strcpy(show.name, names[i].name);
+		/* Without a name, a segment is anonymous. */
+		if (names[i].name[0])
+			expect_refusal(fd, WIRE_CREATE, &create, sizeof(create), code,
+				       names[i].says);
+		expect_refusal(fd, WIRE_ATTACH, &attach, sizeof(attach), code, names[i].says);
+		expect_refusal(fd, WIRE_UNLINK, &unlink, sizeof(unlink), code, names[i].says);
+		expect_refusal(fd, WIRE_SHOW, &show, sizeof(show), code, names[i].says);
+	}
+	expect_service(fd);
+}
+END_TEST
+
+#define SIZE_LARGEST ((uint64_t)INT64_MAX - 4096)
+
+START_TEST(bad_creations_are_refused)
+{
+	static const struct {
+		struct wire_create create;
+		enum wire_code code;
+		const char *says;
+	} creations[] = {
+		{{.size = 0, .permits = 1}, WIRE_INVALID, "the size is 0"},
+		{{.size = 0, .permits = 1, .flags = WIRE_OPEN_EXISTING}, WIRE_INVALID, "size is 0"},
+		{{.size = SIZE_LARGEST + 1, .permits = 1},
+		 WIRE_INVALID,
+		 "the size 9223372036854771712 is more than 9223372036854771711"},
+		{{.size = INT64_MAX, .permits = 1},
+		 WIRE_INVALID,
+		 "is more than 922337203685477171"},
+		{{.size = (uint64_t)INT64_MAX + 1, .permits = 1}, WIRE_INVALID, "is more than"},
+		{{.size = UINT64_MAX - 4095, .permits = 1}, WIRE_INVALID, "is more than"},
+		{{.size = UINT64_MAX, .permits = 1},
+		 WIRE_INVALID,
+		 "the size 18446744073709551615 is more than"},
+		{{.size = SIZE_LARGEST, .permits = 1},
+		 WIRE_LIMIT,
+		 "4096 in use, 9223372036854771711 more asked for"},
+		{{.size = UINT64_C(1) << 62, .permits = 1}, WIRE_LIMIT, "bytes_per_user="},
+		{{.size = 1}, WIRE_INVALID, "0 permits are too few"},
+		{{.size = 1, .permits = 1u << 31},
+		 WIRE_INVALID,
+		 "2147483648 permits are more than 2147483647"},
+		{{.size = 1, .permits = 3, .flags = WIRE_NO_SEMAPHORE},
+		 WIRE_INVALID,
+		 "3 permits are asked for, and no semaphore"},
+		{{.size = 1, .permits = 1, .linger_ms = 1, .lifetime = WIRE_LIFETIME_PERSISTENT},
+		 WIRE_INVALID,
+		 "linger is for segments that end"},
+		{{.size = 1, .permits = 1, .name = "kept"}, WIRE_EXISTS, "'kept' exists"},
+		{{.size = 4097, .permits = 1, .flags = WIRE_OPEN_EXISTING, .name = "kept"},
+		 WIRE_INVALID,
+		 "4097"},
+	};
+	int fd = raw_client();
+
+	for (size_t i = 0; i < N(creations); i++)
+		expect_refusal(fd, WIRE_CREATE, &creations[i].create, sizeof(struct wire_create),
+			       creations[i].code, creations[i].says);
+	expect_service(fd);
+}
+END_TEST
+
+START_TEST(unknown_ids_are_refused)
+{
+	static const uint64_t ids[] = {1, INT64_MAX, UINT64_MAX};
+	struct wire_detach not_attached = {.id = shmd_segment_generation(kept)};
+	int fd = raw_client();
+	char says[64];
+
+	for (size_t i = 0; i < N(ids); i++) {
+		struct wire_attach attach = {.id = ids[i]};
+		struct wire_unlink unlink = {.id = ids[i]};
+		struct wire_detach detach = {.id = ids[i]};
+		snprintf(says, sizeof(says), "no segment has the id %" PRIu64, ids[i]);
+		expect_refusal(fd, WIRE_ATTACH, &attach, sizeof(attach), WIRE_NOT_FOUND, says);
+		expect_refusal(fd, WIRE_UNLINK, &unlink, sizeof(unlink), WIRE_NOT_FOUND, says);
+		snprintf(says, sizeof(says), "%" PRIu64, ids[i]);
+		expect_refusal(fd, WIRE_DETACH, &detach, sizeof(detach), WIRE_NOT_FOUND, says);
+	}
+	/* What another one has attached is not the client's to let go of. */
+	expect_refusal(fd, WIRE_DETACH, &not_attached, sizeof(not_attached), WIRE_NOT_FOUND,
+		       "not attached");
+	expect_service(fd);
+}
+END_TEST
+
+/* Three of the largest are more than 64 bits can count. */
+START_TEST(sizes_that_overflow_are_refused)
+{
+	int fd = raw_client();
+	struct wire_create create = {.size = SIZE_LARGEST, .mode = 0600, .permits = 1};
+	size_t n_fds;
+
+	for (int i = 0; i < 2; i++) {
+		/* The bystander's bytes are counted, too. */
+		create.size = SIZE_LARGEST - 4096;
+		begin_packet();
+		add_request(WIRE_CREATE, 1, &create, sizeof(create));
+		send_packet(fd);
+		ck_assert_int_eq(receive_reply(fd, &n_fds), FULL(segment));
+		ck_assert_uint_eq(first_code(), WIRE_OK);
+	}
+	uint64_t in_use = 4096 + 2 * create.size;
+	ck_assert_uint_eq(status_bytes(connection), in_use);
+	expect_refusal(fd, WIRE_CREATE, &create, sizeof(create), WIRE_LIMIT,
+		       "the limit bytes_per_user=18446744073709551615 is reached");
+	create.size = UINT64_MAX - in_use + 1;
+	expect_refusal(fd, WIRE_CREATE, &create, sizeof(create), WIRE_LIMIT, "more asked for");
+	ck_assert_uint_eq(status_bytes(connection), in_use);
+	ck_assert_uint_eq(status_segments(connection), 3);
+	expect_service(fd);
+}
+END_TEST
+
+/* A cursor is a number like any other. */
+START_TEST(cursors_that_nobody_gave_out)
+{
+	static const uint64_t cursors[] = {1, INT64_MAX, UINT64_MAX};
+	int fd = raw_client();
+	size_t n_fds;
+
+	for (size_t i = 0; i < N(cursors); i++) {
+		struct wire_page page = {.after = cursors[i]};
+		struct wire_show show = {.after = cursors[i], .name = "kept"};
+		for (int op = WIRE_LIST; op <= WIRE_CLIENTS; op++) {
+			begin_packet();
+			if (op == WIRE_SHOW)
+				add_request(WIRE_SHOW, 1, &show, sizeof(show));
+			else
+				add_request((unsigned)op, 1, &page, sizeof(page));
+			send_packet(fd);
+			ck_assert_int_gt(receive_reply(fd, &n_fds), 0);
+			ck_assert_uint_eq(first_code(), WIRE_OK);
+		}
+	}
+	expect_service(fd);
 }
 END_TEST
 
@@ -338,7 +752,7 @@ START_TEST(another_word_size_gets_no_semaphore)
 	struct wire_segment *segment = (void *)(packet + sizeof(struct wire_header));
 	ck_assert_str_eq(segment->semaphore, "");
 	close(fd);
-	await_segments(connection, 0);
+	AWAIT(books_are_as_at_first());
 }
 END_TEST
 
@@ -370,9 +784,9 @@ START_TEST(a_batch_is_answered_in_one_packet)
 		ck_assert_uint_eq(message.header.descriptors, i % 2 ? 0 : 2);
 	}
 	ck_assert_int_eq(packet_next_reply(packet, (size_t)size, &offset, &message), 0);
-	ck_assert_uint_eq(status_segments(connection), WIRE_BATCH_MAX / 2);
+	ck_assert_uint_eq(status_segments(connection), 1 + WIRE_BATCH_MAX / 2);
 	close(fd);
-	await_segments(connection, 0);
+	AWAIT(books_are_as_at_first());
 }
 END_TEST
 
@@ -416,9 +830,8 @@ START_TEST(killed_before_it_reads_the_reply)
 		actor_start(&client, ask_and_wait, NULL);
 		actor_await(&client);
 		actor_kill(&client);
-		await_segments(connection, 0);
+		AWAIT(books_are_as_at_first());
 	}
-	ck_assert_uint_eq(daemon_files(&daemon_, "sem."), 0);
 }
 END_TEST
 
@@ -433,7 +846,6 @@ static void dribble(struct actor *self, void *context)
 
 START_TEST(killed_before_it_speaks)
 {
-	unsigned before = count_descriptors(daemon_.pid);
 	struct actor clients[10];
 
 	for (int i = 0; i < 10; i++)
@@ -442,7 +854,7 @@ START_TEST(killed_before_it_speaks)
 		actor_await(&clients[i]);
 	for (int i = 0; i < 10; i++)
 		actor_kill(&clients[i]);
-	AWAIT(count_descriptors(daemon_.pid) == before);
+	AWAIT(books_are_as_at_first());
 }
 END_TEST
 
@@ -479,25 +891,67 @@ START_TEST(who_pipelines_gets_every_reply)
 		ck_assert_uint_eq(first_code(), WIRE_OK);
 	}
 	close(fd);
-	await_segments(connection, 0);
+	AWAIT(books_are_as_at_first());
 }
 END_TEST
 
 START_TEST(who_does_not_read_is_dropped_and_stalls_nobody)
 {
 	int fd = raw_client();
-	unsigned before = count_descriptors(daemon_.pid);
+	uint64_t before = read_books().descriptors;
 	unsigned n = send_many(fd);
 
 	ck_assert_uint_gt(n, 10);
 	/* Others are served meanwhile. */
 	ck_assert_uint_ge(status_segments(connection), 10);
 	AWAIT(daemon_logged(&daemon_, "leaves its replies unread"));
-	AWAIT(count_descriptors(daemon_.pid) < before + 2 * n);
+	AWAIT(read_books().descriptors < before + 2 * n);
 	/* What lies in its socket is still its own, and still charged to it. */
-	ck_assert_uint_gt(status_segments(connection), 0);
+	ck_assert_uint_gt(status_segments(connection), 1);
 	close(fd);
-	await_segments(connection, 0);
+	AWAIT(books_are_as_at_first());
+}
+END_TEST
+
+/* Lets the daemon open one more descriptor: its table ends before the second free place. */
+static void leave_one_descriptor(struct rlimit *ret_before)
+{
+	char path[64];
+	struct rlimit few;
+	unsigned n = 0;
+
+	for (unsigned free_places = 0; free_places < 2; n++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)daemon_.pid, n);
+		free_places += faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+	}
+	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, NULL, ret_before), 0);
+	few = (struct rlimit){n - 1, ret_before->rlim_max};
+	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, &few, NULL), 0);
+}
+
+/* To keep a reply takes descriptors of the daemon's; where there are none, the connection ends, and the
+ * log says so. */
+START_TEST(who_does_not_read_when_descriptors_are_out)
+{
+	struct wire_attach attach = {.name = "kept"};
+	int fd = raw_client();
+	struct rlimit before;
+	ssize_t n;
+
+	/* Only root may look into the daemon. */
+	if (geteuid() != 0)
+		return;
+	leave_one_descriptor(&before);
+	begin_packet();
+	add_request(WIRE_ATTACH, 1, &attach, sizeof(attach));
+	do
+		n = send(fd, packet, writer.size, MSG_NOSIGNAL);
+	while (n > 0);
+	ck_assert_int_eq(n, -1);
+	ck_assert(errno == EPIPE || errno == ECONNRESET);
+	ck_assert(daemon_logged(&daemon_, "disconnected: Too many open files"));
+	close(fd);
+	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, &before, NULL), 0);
 }
 END_TEST
 
@@ -505,14 +959,21 @@ int main(void)
 {
 	Suite *suite = suite_create("protocol");
 	TCase *tests = tcase_create("protocol");
+	TCase *unlimited = tcase_create("without limits");
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_set_timeout(tests, 120);
-	tcase_add_loop_test(tests, malformed_message_ends_its_connection, 0,
-			    (int)(sizeof(malformed) / sizeof(malformed[0])));
-	tcase_add_test(tests, a_request_before_hello);
+	tcase_add_loop_test(tests, malformed_packet_ends_its_connection, 0, (int)N(malformed));
+	tcase_add_test(tests, every_operation_has_its_size);
+	tcase_add_test(tests, every_shorter_packet_is_malformed);
+	tcase_add_test(tests, an_empty_packet_is_the_end);
+	tcase_add_test(tests, a_malformed_packet_among_others);
 	tcase_add_test(tests, descriptors_that_nobody_asked_for);
 	tcase_add_test(tests, another_version_is_refused_and_may_try_again);
+	tcase_add_test(tests, bad_names_are_refused);
+	tcase_add_test(tests, bad_creations_are_refused);
+	tcase_add_test(tests, unknown_ids_are_refused);
+	tcase_add_test(tests, cursors_that_nobody_gave_out);
 	tcase_add_test(tests, another_word_size_gets_no_semaphore);
 	tcase_add_test(tests, a_batch_is_answered_in_one_packet);
 	tcase_add_test(tests, a_malformed_batch_does_nothing);
@@ -520,6 +981,11 @@ int main(void)
 	tcase_add_test(tests, killed_before_it_speaks);
 	tcase_add_test(tests, who_pipelines_gets_every_reply);
 	tcase_add_test(tests, who_does_not_read_is_dropped_and_stalls_nobody);
+	tcase_add_test(tests, who_does_not_read_when_descriptors_are_out);
 	suite_add_tcase(suite, tests);
+	tcase_add_checked_fixture(unlimited, set_up_without_limits, tear_down);
+	tcase_set_timeout(unlimited, 120);
+	tcase_add_test(unlimited, sizes_that_overflow_are_refused);
+	suite_add_tcase(suite, unlimited);
 	return run_suite(suite);
 }

@@ -31,6 +31,7 @@ static const struct denial {
 	{"pidfd", SYS_pidfd_open, ANY, 0, ENOSYS},                   /* before Linux 5.3 */
 	{"lease", SYS_fcntl, 1, F_SETLEASE, EINVAL},
 	{"inotify", SYS_inotify_init1, ANY, 0, EMFILE},
+	{"watches", SYS_inotify_add_watch, ANY, 0, ENOSPC},
 	{"acl", SYS_fsetxattr, ANY, 0, EOPNOTSUPP},
 };
 
