@@ -4,6 +4,7 @@ libbase_la_SOURCES = \
 	src/base/cleanup.h \
 	src/base/clock.c src/base/clock.h \
 	src/base/hash.c src/base/hash.h \
+	src/base/guard.c src/base/guard.h \
 	src/base/heap.c src/base/heap.h \
 	src/base/lockfile.c src/base/lockfile.h \
 	src/base/log.c src/base/log.h \

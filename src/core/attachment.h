@@ -12,14 +12,16 @@
 #include "base/hash.h"
 #include "core/quota.h"
 
+struct locker;
 struct segment;
 struct session;
 
 struct attachment {
 	struct segment *segment;
 	struct session *session;
-	uint64_t segment_id; /* the key in the session's table */
-	uint64_t counts[2];  /* attached so often for writing, and read-only */
+	uint64_t segment_id;   /* the key in the session's table */
+	uint64_t counts[2];    /* attached so often for writing, and read-only */
+	struct locker *locker; /* NULL: it may not lock, or did not ask for it */
 	struct charge charge;
 	struct attachment *prev, *next; /* in segment->attachments */
 	UT_hash_handle hh;              /* in session->attachments */
@@ -33,7 +35,7 @@ struct attachment *attachment_find(const struct session *session, uint64_t segme
 int attachment_new(struct quota *quota, struct session *session, struct segment *segment,
 		   struct attachment **ret, struct refusal *why);
 
-/* Takes it out of both and gives the charge back. Returns NULL. */
+/* Takes it out of both and gives the charge back, which a locker may have taken over. Returns NULL. */
 struct attachment *attachment_free(struct attachment *attachment);
 
 bool attachment_is_read_only(const struct attachment *attachment);

@@ -20,6 +20,17 @@ enum lease_answer {
  * says no while it is alone, and yes beside one other. It must be exchanged and closed first. */
 enum lease_answer lease_ask(int fd);
 
+/*
+ * Takes the lease of a description that others share, and gives it back. Between the two nobody else
+ * can open the file, and who tries waits: some microseconds, not more. lease_take() answers as
+ * lease_ask() does, and only LEASE_SOLE_USER took it. One at a time.
+ *
+ * Who shares a description chooses the signal that its breaking sends (F_SETSIG), be it SIGKILL, and the
+ * kernel sends it to whoever took the lease. So a process is made that takes it, and is gone.
+ */
+enum lease_answer lease_take(int fd);
+void lease_give(int fd);
+
 /* Tries on a file of our own that the kernel says yes when it should, and no. 0, or a negative errno:
  * leases tell nothing here. */
 int lease_self_test(void);

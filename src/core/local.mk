@@ -5,9 +5,12 @@ libcore_la_SOURCES = \
 	src/core/attachment.c src/core/attachment.h \
 	src/core/instance.c src/core/instance.h \
 	src/core/lease.c src/core/lease.h \
+	src/core/ledger.c src/core/ledger.h \
+	src/core/locker.c src/core/locker.h \
 	src/core/memory.c src/core/memory.h \
 	src/core/name.c src/core/name.h \
 	src/core/quota.c src/core/quota.h \
+	src/core/recovery.c src/core/recovery.h \
 	src/core/refusal.c src/core/refusal.h \
 	src/core/registry.c src/core/registry.h \
 	src/core/segment.c src/core/segment.h \

@@ -63,11 +63,19 @@ static void test_kernel(struct registry *registry)
 			"no access control lists (%s): users other than the daemon's can have a "
 			"semaphore by descriptor only",
 			strerror(-r));
+	registry->has_words = word_test();
+	if (!registry->has_words)
+		degrade(registry,
+			"this C library lays semaphores out otherwise: permits cannot be "
+			"taken through libshmd, and those of the dead are not given back");
 	r = watch_init(&registry->watch);
+	if (r == 0)
+		r = watch_add_folder(&registry->watch, registry->instance.folder);
 	if (r < 0 && registry->has_leases)
 		degrade(registry,
 			"no inotify instance (%s): the end of a segment's last use is found by "
-			"looking, up to a second late",
+			"looking, up to a second late, and a permit of a program that opened the "
+			"semaphore by name is given back when the last client has gone",
 			strerror(-r));
 }
 
@@ -90,6 +98,7 @@ int registry_new(struct registry **ret, const struct quota_limits *limits, const
 	}
 	quota_init(&registry->quota, limits);
 	heap_init(&registry->timers);
+	recovery_init(&registry->recovery, &registry->watch, &registry->statistics);
 	registry->next_id = first_id;
 	test_kernel(registry);
 	*ret = registry;
@@ -106,8 +115,10 @@ struct registry *registry_free(struct registry *registry)
 	HASH_ITER (by_id, registry->by_id, segment, next) {
 		HASH_DELETE(by_id, registry->by_id, segment);
 		watch_remove(&registry->watch, &segment->watch);
+		recovery_remove(&registry->recovery, segment);
 		segment_free(segment, &registry->instance);
 	}
+	recovery_fini(&registry->recovery);
 	heap_fini(&registry->timers);
 	watch_fini(&registry->watch);
 	quota_fini(&registry->quota);
@@ -222,11 +233,40 @@ static void set_timer(struct registry *registry, struct segment *segment, uint64
 		enqueue(registry, segment);
 }
 
+/* The pauses start anew, each time. */
+static void start_tests(struct registry *registry, struct segment *segment, uint64_t now)
+{
+	segment->retest_ns = RETEST_FIRST;
+	set_timer(registry, segment, now + RETEST_FIRST);
+}
+
+/* What a watch's word is about. */
+struct word {
+	struct registry *registry;
+	uint64_t now;
+};
+
+static void on_close(struct watch_item *item, void *context)
+{
+	struct word *word = context;
+
+	start_tests(word->registry, SEGMENT_OF(item, watch), word->now);
+}
+
 static void stop_testing(struct registry *registry, struct segment *segment)
 {
 	watch_remove(&registry->watch, &segment->watch);
 	heap_remove(&registry->timers, &segment->timer);
 	segment->retest_ns = 0;
+}
+
+static void on_semaphore_closed(struct watch_item *item, void *context)
+{
+	struct word *word = context;
+	struct segment *segment = SEGMENT_OF(item, raw_watch);
+
+	recovery_note_close(segment);
+	enqueue(word->registry, segment);
 }
 
 static void drop_name(struct registry *registry, struct segment *segment)
@@ -235,6 +275,7 @@ static void drop_name(struct registry *registry, struct segment *segment)
 		HASH_DELETE(by_name, registry->by_name, segment);
 		segment->name[0] = '\0';
 	}
+	recovery_drop_name(&registry->recovery, segment, on_semaphore_closed);
 	semaphore_unlink(&segment->semaphore, &registry->instance);
 	stop_testing(registry, segment);
 	segment->state = SEGMENT_DROPPED;
@@ -243,6 +284,7 @@ static void drop_name(struct registry *registry, struct segment *segment)
 static void put_unused(struct registry *registry, struct segment *segment)
 {
 	stop_testing(registry, segment);
+	recovery_remove(&registry->recovery, segment);
 	dequeue(registry, segment);
 	segment->state = SEGMENT_UNUSED;
 	DL_APPEND(registry->unused, segment);
@@ -253,20 +295,13 @@ static bool watch_use(struct registry *registry, struct segment *segment)
 {
 	if (segment->watch.wd)
 		return true;
-	int r = watch_add(&registry->watch, &segment->watch, segment->fd);
+	int r = watch_add(&registry->watch, &segment->watch, segment->fd, on_close);
 	if (r < 0 && registry->watch.fd >= 0 && !registry->was_told) {
 		registry->was_told = true;
 		log_warning("no inotify watch to be had (%s): looking up to a second late instead",
 			    strerror(-r));
 	}
 	return r == 0;
-}
-
-/* The pauses start anew, each time. */
-static void start_tests(struct registry *registry, struct segment *segment, uint64_t now)
-{
-	segment->retest_ns = RETEST_FIRST;
-	set_timer(registry, segment, now + RETEST_FIRST);
 }
 
 static void schedule_test(struct registry *registry, struct segment *segment, bool is_watched,
@@ -307,7 +342,7 @@ static bool wait_for_closing(struct registry *registry, struct segment *segment,
 /* Whether nobody has the memory any more. If somebody has, the test comes back by itself. */
 static bool test_unused(struct registry *registry, struct segment *segment, uint64_t now)
 {
-	if (segment->n_attachments > 0)
+	if (segment->n_attachments > 0 || segment->ledger.n_kept > 0)
 		return false;
 	if (!registry->has_leases)
 		return true;
@@ -332,11 +367,15 @@ static enum lifetime effective_lifetime(const struct segment *segment)
 									     : segment->lifetime;
 }
 
-static bool has_ended(struct registry *registry, struct segment *segment, uint64_t now)
+/* *ret_is_unused: the test for that has found that nobody has the memory either. */
+static bool has_ended(struct registry *registry, struct segment *segment, uint64_t now,
+		      bool *ret_is_unused)
 {
+	*ret_is_unused = false;
 	switch (effective_lifetime(segment)) {
 	case LIFETIME_CLIENTS:
-		return test_unused(registry, segment, now);
+		*ret_is_unused = test_unused(registry, segment, now);
+		return *ret_is_unused;
 	case LIFETIME_OWNER:
 		return segment->owner == NULL;
 	case LIFETIME_PERSISTENT:
@@ -353,11 +392,11 @@ static const char *reason(const struct segment *segment)
 							     : "nobody has it any more";
 }
 
-static void reap(struct registry *registry, struct segment *segment)
+static void reap(struct registry *registry, struct segment *segment, enum log_level level)
 {
 	char text[SEGMENT_DESCRIPTION_MAX];
 
-	log_info("reaped segment %s of uid %u, %" PRIu64 " bytes: %s",
+	log_line(level, "reaped segment %s of uid %u, %" PRIu64 " bytes: %s",
 		 segment_describe(segment, text), segment->ownership.uid, segment->size,
 		 reason(segment));
 	statistics_count(&registry->statistics, STATISTIC_REAPED);
@@ -371,19 +410,28 @@ static void start_linger(struct registry *registry, struct segment *segment, uin
 	set_timer(registry, segment, now + segment->linger_ns);
 }
 
-/* Brings a segment to the state that follows from who has it now. */
-static void settle(struct registry *registry, struct segment *segment, uint64_t now)
+/* Brings a segment to the state that follows from who has it now. `level`: how remarkable its end is. */
+static void settle_as(struct registry *registry, struct segment *segment, enum log_level level,
+		      uint64_t now)
 {
-	if (segment->state == SEGMENT_LIVE && has_ended(registry, segment, now)) {
+	bool is_unused = false;
+
+	recovery_settle(&registry->recovery, segment, now);
+	if (segment->state == SEGMENT_LIVE && has_ended(registry, segment, now, &is_unused)) {
 		if (segment->linger_ns && segment->name[0])
 			start_linger(registry, segment, now);
 		else
-			reap(registry, segment);
+			reap(registry, segment, level);
 	}
 	if (segment->state == SEGMENT_LINGERING && segment->timer.deadline <= now)
-		reap(registry, segment);
-	if (segment->state == SEGMENT_DROPPED && test_unused(registry, segment, now))
+		reap(registry, segment, level);
+	if (segment->state == SEGMENT_DROPPED && (is_unused || test_unused(registry, segment, now)))
 		put_unused(registry, segment);
+}
+
+static void settle(struct registry *registry, struct segment *segment, uint64_t now)
+{
+	settle_as(registry, segment, LOG_LEVEL_INFO, now);
 }
 
 bool registry_settle_some(struct registry *registry, unsigned most, uint64_t now)
@@ -399,7 +447,10 @@ bool registry_settle_some(struct registry *registry, unsigned most, uint64_t now
 uint64_t registry_next_deadline(const struct registry *registry)
 {
 	const struct heap_item *first = heap_first(&registry->timers);
+	const struct heap_item *other = heap_first(&registry->recovery.timers);
 
+	if (!first || (other && other->deadline < first->deadline))
+		first = other;
 	return first ? first->deadline : 0;
 }
 
@@ -410,26 +461,26 @@ void registry_run_timers(struct registry *registry, uint64_t now)
 		heap_remove(&registry->timers, item);
 		enqueue(registry, SEGMENT_OF(item, timer));
 	}
+	for (struct segment *segment; (segment = recovery_take_expired(&registry->recovery, now));)
+		enqueue(registry, segment);
 }
 
-struct word {
-	struct registry *registry;
-	uint64_t now;
-};
-
-static void on_close(struct watch_item *item, void *context)
+static void on_file_closed(const char *name, void *context)
 {
-	struct word *word = context;
-	struct segment *segment = SEGMENT_OF(item, watch);
+	struct registry *registry = ((struct word *)context)->registry;
+	struct segment *segment = name ? recovery_find(&registry->recovery, name) : registry->by_id;
 
-	start_tests(word->registry, segment, word->now);
+	for (; segment; segment = name ? NULL : segment->by_id.next) {
+		recovery_note_close(segment);
+		enqueue(registry, segment);
+	}
 }
 
 void registry_read_watch(struct registry *registry, uint64_t now)
 {
 	struct word word = {registry, now};
 
-	watch_read(&registry->watch, on_close, &word);
+	watch_read(&registry->watch, on_file_closed, &word);
 }
 
 struct segment *registry_take_unused(struct registry *registry, int ret_fds[static 2])
@@ -472,7 +523,7 @@ static void settle_named(struct registry *registry, const char *text, uint64_t n
 		settled_by_name(registry, name, now);
 }
 
-/* --- attaching and letting go ----------------------------------------------------------------- */
+/* --- attaching -------------------------------------------------------------------------------- */
 
 /* Whoever comes back for a segment that lingers revives it; an owner's one only for an owner. */
 static void revive(struct registry *registry, struct segment *segment, struct session *session,
@@ -507,7 +558,8 @@ static int grant_access(struct registry *registry, struct session *session, stru
 	if (segment->state != SEGMENT_LINGERING)
 		stop_testing(registry, segment);
 	revive(registry, segment, session, read_only);
-	*ret = (struct grant){.segment = segment, .fd = steal_fd(&fd), .semaphore_fd = -1};
+	*ret = (struct grant){
+		.segment = segment, .fd = steal_fd(&fd), .semaphore_fd = -1, .ledger_fd = -1};
 	if (session->can_lock && segment_may_lock(segment, read_only))
 		ret->semaphore_fd = segment->semaphore.fd;
 	return 0;
@@ -518,11 +570,13 @@ static int add_to_tables(struct registry *registry, struct segment *segment)
 	HASH_ADD(by_id, registry->by_id, id, sizeof(segment->id), segment);
 	if (!HASH_ADDED(by_id, segment))
 		return -ENOMEM;
-	if (!segment->name[0])
+	if (segment->name[0])
+		HASH_ADD(by_name, registry->by_name, name[0], strlen(segment->name), segment);
+	if ((!segment->name[0] || HASH_ADDED(by_name, segment)) &&
+	    recovery_add(&registry->recovery, segment) == 0)
 		return 0;
-	HASH_ADD(by_name, registry->by_name, name[0], strlen(segment->name), segment);
-	if (HASH_ADDED(by_name, segment))
-		return 0;
+	if (segment->name[0] && HASH_ADDED(by_name, segment))
+		HASH_DELETE(by_name, registry->by_name, segment);
 	HASH_DELETE(by_id, registry->by_id, segment);
 	return -ENOMEM;
 }
@@ -614,15 +668,93 @@ int registry_attach(struct registry *registry, struct session *session, uint64_t
 	return r;
 }
 
+/* --- permits ---------------------------------------------------------------------------------- */
+
+static enum lock_right lock_right(const struct registry *registry, const struct session *session,
+				  const struct segment *segment, bool read_only)
+{
+	if (segment->semaphore.fd < 0)
+		return LOCK_NO_SEMAPHORE;
+	if (!segment_may_lock(segment, read_only))
+		return LOCK_READ_ONLY;
+	if (!registry->has_words || !session->can_lock)
+		return LOCK_LAYOUT;
+	return session->estate ? LOCK_GRANTED : LOCK_UNWATCHED;
+}
+
+/* The same process goes on with what it left behind: it may hold permits by it. */
+static struct locker *give_number(struct session *session, struct segment *segment)
+{
+	struct locker *locker = locker_take_up(session->estate, segment->id);
+
+	if (locker)
+		return locker;
+	int r = locker_new(&segment->ledger, session->estate, segment->id, session->pid,
+			   session->who.uid, &locker);
+	return r < 0 ? NULL : locker;
+}
+
+void registry_grant_lock(struct registry *registry, struct session *session, bool read_only,
+			 struct grant *grant)
+{
+	struct segment *segment = grant->segment;
+	struct attachment *attachment = attachment_find(session, segment->id);
+
+	grant->lock = lock_right(registry, session, segment, read_only);
+	if (grant->lock != LOCK_GRANTED)
+		return;
+	if (!attachment->locker)
+		attachment->locker = give_number(session, segment);
+	if (!attachment->locker) {
+		grant->lock = LOCK_NO_NUMBER;
+		return;
+	}
+	grant->number = attachment->locker->number;
+	grant->ledger_fd = segment->ledger.fd;
+}
+
+int registry_keep(struct registry *registry, struct session *session, uint64_t id,
+		  struct refusal *why)
+{
+	const struct attachment *attachment = attachment_find(session, id);
+
+	(void)registry;
+	if (!attachment || !attachment->locker)
+		return refuse(why, REFUSAL_NOT_FOUND,
+			      "this client has no number to take permits of segment %" PRIu64 " by",
+			      id);
+	ledger_keep_until_exit(attachment->locker);
+	return 0;
+}
+
+/* --- letting go ------------------------------------------------------------------------------- */
+
 /* Takes an attachment out of the books, and with its owner's the segment's owner. */
-static struct segment *let_go(struct attachment *attachment)
+static struct segment *let_go(struct registry *registry, struct attachment *attachment)
 {
 	struct segment *segment = attachment->segment;
 
 	if (segment->owner == attachment->session)
 		segment->owner = NULL;
+	if (attachment->locker)
+		locker_leave(attachment->locker, &attachment->charge);
 	attachment_free(attachment);
+	/* Without the folder's watch no word comes of programs that had the semaphore by name. */
+	if (segment->n_attachments == 0 && !registry->watch.folder)
+		recovery_note_close(segment);
 	return segment;
+}
+
+/* Who says that it lets go will not take a permit any more; one that it holds all the same stays held
+ * for as long as its process lives. */
+static void give_number_back(struct attachment *attachment)
+{
+	const struct segment *segment = attachment->segment;
+	struct locker *locker = attachment->locker;
+
+	if (locker && !locker->was_left &&
+	    ledger_held(&segment->ledger, &segment->semaphore, locker) == 0)
+		attachment->locker = locker_free(locker);
 }
 
 int registry_detach(struct registry *registry, struct session *session, uint64_t id, bool read_only,
@@ -637,9 +769,11 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
 	statistics_count(&registry->statistics, STATISTIC_DETACHED);
 	if (--attachment->counts[read_only] > 0 || attachment->counts[!read_only] > 0)
 		return 0;
-	struct segment *segment = let_go(attachment);
-	/* Now, and not with the queue's turn: who has the reply sees what follows from it. */
-	settle(registry, segment, now);
+	give_number_back(attachment);
+	struct segment *segment = let_go(registry, attachment);
+	/* Now, and not with the queue's turn: who has the reply sees what follows from it. That a client
+	 * lets go of what it is done with is the ordinary end. */
+	settle_as(registry, segment, LOG_LEVEL_DEBUG, now);
 	return 0;
 }
 
@@ -648,7 +782,27 @@ void registry_leave(struct registry *registry, struct session *session)
 	struct attachment *attachment, *next;
 
 	HASH_ITER (hh, session->attachments, attachment, next)
-		enqueue(registry, let_go(attachment));
+		enqueue(registry, let_go(registry, attachment));
+}
+
+void registry_bury(struct registry *registry, struct estate *estate)
+{
+	struct locker *locker;
+
+	DL_FOREACH2(estate->lockers, locker, estate_next)
+	{
+		ledger_note_death(locker);
+		enqueue(registry, SEGMENT_OF(locker->ledger, ledger));
+	}
+}
+
+struct estate *registry_take_emptied(struct registry *registry)
+{
+	struct estate *estate = registry->emptied;
+
+	if (estate)
+		estate_unlist(estate);
+	return estate;
 }
 
 int registry_unlink(struct registry *registry, const struct session *session, uint64_t id,

@@ -12,6 +12,8 @@
 #define CORE_REGISTRY_H
 
 #include "core/attachment.h"
+#include "core/locker.h"
+#include "core/recovery.h"
 #include "core/segment.h"
 #include "core/session.h"
 #include "core/statistics.h"
@@ -21,8 +23,10 @@ struct registry {
 	struct statistics statistics;
 	struct instance instance;
 	struct watch watch;
+	struct recovery recovery;
 	struct heap timers;
 	bool has_leases; /* false: only our own books say who uses a segment */
+	bool has_words;  /* false: this C library's semaphores have no room for a holder's number */
 	bool was_told;   /* that a watch could not be had, once */
 	char degraded[512];
 
@@ -31,6 +35,17 @@ struct registry {
 	struct segment *by_name; /* those that a name leads to */
 	struct segment *queue;   /* to be settled */
 	struct segment *unused;  /* to be closed */
+	struct estate *emptied;  /* that hold nothing any more */
+};
+
+/* Whether a client may take permits by itself, and if not, why. */
+enum lock_right {
+	LOCK_NO_SEMAPHORE,
+	LOCK_GRANTED,
+	LOCK_READ_ONLY, /* attached read-only, and readers may not lock it */
+	LOCK_LAYOUT,    /* the client's semaphores, or ours, are laid out otherwise */
+	LOCK_UNWATCHED, /* nobody would tell of the client's death */
+	LOCK_NO_NUMBER, /* all numbers are given, or there is no memory for one more */
 };
 
 /* What a client gets. The descriptors: `fd` is the receiver's, the semaphore's stays the segment's. */
@@ -39,6 +54,10 @@ struct grant {
 	int fd;
 	int semaphore_fd; /* -1: none, or no right to lock */
 	bool is_new;
+	/* What registry_grant_lock() adds. */
+	enum lock_right lock;
+	unsigned number; /* the client's in the segment's ledger; 0: none */
+	int ledger_fd;   /* of the slots, the segment's; -1: it needs none */
 };
 
 /*
@@ -60,6 +79,15 @@ int registry_attach(struct registry *registry, struct session *session, uint64_t
 		    const char *name, bool read_only, uint64_t now, struct grant *ret,
 		    struct refusal *why);
 
+/* Adds to a grant what its client needs to take permits by itself. */
+void registry_grant_lock(struct registry *registry, struct session *session, bool read_only,
+			 struct grant *grant);
+
+/* From now on the end of the client's process counts as a release of what it holds of that segment,
+ * and the segment has a user until then. */
+int registry_keep(struct registry *registry, struct session *session, uint64_t id,
+		  struct refusal *why);
+
 /* Takes one attachment of that access back. */
 int registry_detach(struct registry *registry, struct session *session, uint64_t id, bool read_only,
 		    uint64_t now, struct refusal *why);
@@ -75,8 +103,15 @@ int registry_find(const struct registry *registry, const struct credentials *who
 /* The oldest segment with an id greater than that one, or NULL. */
 struct segment *registry_next(const struct registry *registry, uint64_t after_id);
 
-/* Takes all attachments of a session back; what follows from that comes with settle_some(). */
+/* Takes all attachments of a session back; what follows from that comes with settle_some(). Permits
+ * stay held: the process may live, and be inside its critical section. */
 void registry_leave(struct registry *registry, struct session *session);
+
+/* A process has died: what it holds is given back, with settle_some(). */
+void registry_bury(struct registry *registry, struct estate *estate);
+
+/* An estate of this registry's whose last locker has gone, once each time; NULL if there is none. */
+struct estate *registry_take_emptied(struct registry *registry);
 
 /* Decides about at most `most` segments whose users have changed. Returns whether more are left. */
 bool registry_settle_some(struct registry *registry, unsigned most, uint64_t now);

@@ -60,16 +60,19 @@ static int make_memory(struct segment *segment, struct refusal *why)
 }
 
 static int make_semaphore(struct segment *segment, const struct instance *instance,
-			  struct refusal *why)
+			  unsigned permits, struct refusal *why)
 {
 	bool by_descriptor_only = false;
 
-	if (segment->permits == 0)
+	if (permits == 0)
 		return 0;
-	int r = semaphore_create(&segment->semaphore, instance, segment->permits,
-				 &segment->ownership, segment->readers_lock, &by_descriptor_only);
+	int r = semaphore_create(&segment->semaphore, instance, permits, &segment->ownership,
+				 segment->readers_lock, &by_descriptor_only);
 	if (r < 0)
 		return refuse_errno(why, r, "make the segment's semaphore in /dev/shm");
+	r = ledger_init(&segment->ledger, permits);
+	if (r < 0)
+		return refuse_errno(why, r, "make the ledger of the segment's permits");
 	if (by_descriptor_only)
 		log_debug("semaphore %s can be had by descriptor only", segment->semaphore.name);
 	return 0;
@@ -89,12 +92,12 @@ static struct segment *allocate(uint64_t id, const struct credentials *who,
 	segment->ownership = (struct ownership){who->uid, who->gid, what->mode};
 	segment->lifetime = what->lifetime;
 	segment->linger_ns = what->linger_ns;
-	segment->permits = what->permits;
 	segment->readers_lock = what->readers_lock;
 	segment->huge = what->huge;
 	segment->created_at = now;
 	segment->fd = -1;
 	semaphore_init(&segment->semaphore);
+	ledger_init(&segment->ledger, 0);
 	return segment;
 }
 
@@ -113,7 +116,7 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 	if (r == 0)
 		r = make_memory(segment, why);
 	if (r == 0)
-		r = make_semaphore(segment, instance, why);
+		r = make_semaphore(segment, instance, what->permits, why);
 	if (r != 0) {
 		segment_free(segment, instance);
 		return r;
@@ -126,6 +129,7 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 {
 	if (!segment)
 		return NULL;
+	ledger_fini(&segment->ledger);
 	semaphore_fini(&segment->semaphore, instance);
 	close_fd(segment->fd);
 	charge_release(&segment->bytes_charge);

@@ -13,6 +13,7 @@
 #include "core/access.h"
 #include "core/instance.h"
 #include "core/lease.h"
+#include "core/ledger.h"
 #include "core/name.h"
 #include "core/quota.h"
 #include "core/semaphore.h"
@@ -52,7 +53,6 @@ struct segment {
 	struct ownership ownership;
 	enum lifetime lifetime;
 	uint64_t linger_ns;
-	unsigned permits;
 	bool is_anonymous; /* never had a name */
 	bool readers_lock;
 	bool huge;
@@ -61,6 +61,7 @@ struct segment {
 	int fd;
 	bool fd_is_original; /* as memfd_create(2) returned it: tells nothing; see lease.h */
 	struct semaphore semaphore;
+	struct ledger ledger;
 
 	struct attachment *attachments;
 	unsigned n_attachments;
@@ -74,7 +75,14 @@ struct segment {
 	uint64_t retest_ns;          /* the pause before the next test; 0: none is due */
 	bool queued;                 /* for registry_settle_some() */
 	struct segment *prev, *next; /* in the registry's queue, or its list of unused ones */
-	UT_hash_handle by_id, by_name;
+
+	bool is_audit_due;           /* a program that had the semaphore by name may have died */
+	bool is_damaged;             /* the log was told that the semaphore is */
+	struct watch_item raw_watch; /* of the semaphore, once it has no name */
+	struct heap_item lock_timer; /* the next attempt to give permits back */
+	uint64_t lock_retry_ns;      /* the pause before it; 0: none is due */
+
+	UT_hash_handle by_id, by_name, by_semaphore;
 };
 
 /*

@@ -12,12 +12,14 @@
 #include "core/access.h"
 
 struct attachment;
+struct estate;
 
 struct session {
 	uint64_t id;
 	pid_t pid; /* 0: in a PID namespace that we cannot see */
 	struct credentials who;
-	bool can_lock; /* its sem_t is laid out as ours */
+	bool can_lock;         /* its sem_t is laid out as ours */
+	struct estate *estate; /* its process's; NULL: nobody would tell us of its death */
 	struct attachment *attachments;
 	uint64_t bytes; /* the sizes of what is attached */
 };

@@ -223,6 +223,11 @@ int call_perform(struct shmd *connection, struct call *call)
 	return r;
 }
 
+int call_fd(const struct call *call, unsigned which)
+{
+	return which < call->n_fds ? call->fds[which] : -1;
+}
+
 void call_close(struct call *call)
 {
 	for (unsigned i = 0; i < call->n_fds; i++)

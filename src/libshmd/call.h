@@ -14,8 +14,8 @@
 
 struct shmd;
 
-/* Descriptors of a reply: a segment's and its semaphore's. */
-#define CALL_FDS_MAX 2
+/* The descriptors of a reply, in their order; the later ones may be missing. */
+enum { CALL_SEGMENT, CALL_SEMAPHORE, CALL_LEDGER, CALL_FDS_MAX };
 
 struct call {
 	/* The request. */
@@ -43,6 +43,9 @@ struct call {
  * closed). The connection must be one of this process's (connection_enter()).
  */
 int call_perform(struct shmd *connection, struct call *call);
+
+/* That descriptor of the reply, or -1; it stays the call's. */
+int call_fd(const struct call *call, unsigned which);
 
 /* Closes what descriptors of the reply have not been taken. */
 void call_close(struct call *call);

@@ -5,20 +5,19 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What the page holds. A child finds it wiped. */
-enum { WIPED, BUSY, KNOWN };
-
-static struct {
-	_Atomic int state;
-} * page;
+/* Before there is a page, nothing was made that a child could inherit. */
+static struct fork_page no_page = {1};
+struct fork_page *fork_page = &no_page;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int init_result;
-static _Atomic unsigned generation = 1;
+static _Atomic unsigned latest = 1; /* generation; copied into children, unlike the page */
+static atomic_bool is_being_entered;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int cancel_state; /* of the thread that holds it */
 
@@ -36,8 +35,8 @@ static void make_page(void)
 		munmap(p, size);
 		return;
 	}
-	page = p;
-	atomic_store(&page->state, KNOWN);
+	fork_page = p;
+	atomic_store(&fork_page->generation, atomic_load(&latest));
 }
 
 int fork_init(void)
@@ -47,25 +46,24 @@ int fork_init(void)
 }
 
 /* The first thread that comes here in a child counts the generation on; the others wait for that. */
-static void enter_child(void)
+unsigned fork_enter_child(void)
 {
-	int found = WIPED;
+	unsigned found;
 
-	if (atomic_compare_exchange_strong(&page->state, &found, BUSY)) {
-		/* A thread of the parent may have held it; that thread does not exist here. */
-		pthread_mutex_init(&mutex, NULL);
-		atomic_fetch_add(&generation, 1);
-		atomic_store(&page->state, KNOWN);
+	while ((found = atomic_load(&fork_page->generation)) == 0) {
+		if (atomic_exchange(&is_being_entered, true)) {
+			sched_yield();
+			continue;
+		}
+		/* Whoever comes late finds it done. */
+		if (atomic_load(&fork_page->generation) == 0) {
+			/* A thread of the parent may have held it; that thread does not exist here. */
+			pthread_mutex_init(&mutex, NULL);
+			atomic_store(&fork_page->generation, atomic_fetch_add(&latest, 1) + 1);
+		}
+		atomic_store(&is_being_entered, false);
 	}
-	while (atomic_load(&page->state) != KNOWN)
-		sched_yield();
-}
-
-unsigned fork_generation(void)
-{
-	if (atomic_load_explicit(&page->state, memory_order_acquire) != KNOWN)
-		enter_child();
-	return atomic_load_explicit(&generation, memory_order_relaxed);
+	return found;
 }
 
 void fork_lock(void)

@@ -7,11 +7,28 @@
 #ifndef LIBSHMD_FORK_H
 #define LIBSHMD_FORK_H
 
+#include <stdatomic.h>
+
 /* Prepares it; to be called before the first handle is made. Returns 0 or -errno. */
 int fork_init(void);
 
-/* A number that differs in each generation of forked children. */
-unsigned fork_generation(void);
+/* The wiped page: the generation of this process, and 0 in a child that has not asked yet. */
+struct fork_page {
+	_Atomic unsigned generation;
+};
+
+extern struct fork_page *fork_page;
+
+/* Counts a child's generation on, and is the only one that does. */
+unsigned fork_enter_child(void);
+
+/* A number, not 0, that differs in each generation of forked children. */
+static inline unsigned fork_generation(void)
+{
+	unsigned generation = atomic_load_explicit(&fork_page->generation, memory_order_acquire);
+
+	return __builtin_expect(generation != 0, 1) ? generation : fork_enter_child();
+}
 
 /* Guards what a child makes new in the handles it inherited. It is never inherited locked, and a thread
  * that holds it cannot be cancelled. */

@@ -124,10 +124,18 @@ struct shown_attachment {
 	char command[WIRE_COMMAND_SIZE];
 };
 
+struct shown_holder {
+	struct shmd_holder_info info; /* first, as above */
+	char command[WIRE_COMMAND_SIZE];
+};
+
 struct shmd_details *shmd_details_free(struct shmd_details *details)
 {
 	if (!details)
 		return NULL;
+	for (size_t i = 0; i < details->n_holders; i++)
+		free(details->holders[i]);
+	free(details->holders);
 	for (size_t i = 0; i < details->n_attachments; i++)
 		free(details->attachments[i]);
 	free(details->attachments);
@@ -189,6 +197,67 @@ static int show_page(struct shmd *connection, const struct wire_show *request, s
 	return add_attachments(&shown->details, (void *)(reply + 1), reply->page.entries);
 }
 
+static int add_holder(struct shmd_details *details, const struct wire_holder *holder)
+{
+	struct shown_holder *shown = calloc(1, sizeof(*shown));
+
+	if (!shown)
+		return -ENOMEM;
+	text_copy(shown->command, sizeof(shown->command), holder->command);
+	shown->info = (struct shmd_holder_info){
+		.pid = (pid_t)holder->pid,
+		.uid = holder->uid,
+		.command = shown->command,
+		.permits = holder->permits,
+		.until_exit = (holder->flags & WIRE_HOLDER_KEEPS) != 0,
+	};
+	details->holders[details->n_holders++] = &shown->info;
+	return 0;
+}
+
+static int add_holders(struct shmd_details *details, const struct wire_holder *holders, size_t n)
+{
+	int r = 0;
+
+	if (n == 0)
+		return 0;
+	struct shmd_holder_info **larger = reallocarray(details->holders, details->n_holders + n,
+							sizeof(struct shmd_holder_info *));
+	if (!larger)
+		return error_errno(-ENOMEM, "cannot keep the holders");
+	details->holders = larger;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = add_holder(details, &holders[i]);
+	return r < 0 ? error_errno(r, "cannot keep the holders") : 0;
+}
+
+static int holders_page(struct shmd *connection, const struct wire_show *request,
+			struct shown *shown, uint64_t *ret_next)
+{
+	struct call call = {.op = WIRE_HOLDERS, .body = request, .body_size = sizeof(*request)};
+	int r = ask(connection, &call, sizeof(struct wire_entries));
+	_cleanup_free_ struct wire_entries *page = call.reply;
+
+	if (r == 0)
+		r = check_entries(&call, sizeof(*page), page->entries, sizeof(struct wire_holder));
+	if (r < 0)
+		return r;
+	*ret_next = page->next;
+	return add_holders(&shown->details, (void *)(page + 1), page->entries);
+}
+
+/* Asked for after the attachments: the segment may have gone in between, and then nobody holds it. */
+static int show_holders(struct shmd *connection, struct wire_show *request, struct shown *shown)
+{
+	int r;
+
+	request->after = 0;
+	do
+		r = holders_page(connection, request, shown, &request->after);
+	while (r == 0 && request->after);
+	return r == -ENOENT ? 0 : r;
+}
+
 static int show(struct shmd *connection, const char *name, struct shown *shown)
 {
 	struct wire_show request = {0};
@@ -203,7 +272,7 @@ static int show(struct shmd *connection, const char *name, struct shown *shown)
 	do
 		r = show_page(connection, &request, shown, &request.after);
 	while (r == 0 && request.after);
-	return r;
+	return r < 0 ? r : show_holders(connection, &request, shown);
 }
 
 int shmd_show(struct shmd *connection, const char *name, struct shmd_details **ret)

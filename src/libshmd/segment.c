@@ -131,6 +131,17 @@ static int prefault(void *data, size_t size, bool read_only)
 
 /* --- handles ---------------------------------------------------------------------------------- */
 
+static struct shmd_segment *handle_free(struct shmd_segment *segment)
+{
+	if (segment->data)
+		munmap(segment->data, segment->size);
+	lock_fini(&segment->lock);
+	close_fd(segment->fd);
+	connection_unref(segment->connection);
+	free(segment);
+	return NULL;
+}
+
 static struct shmd_segment *handle_new(struct shmd *connection, const struct wire_segment *granted,
 				       struct call *call, bool read_only)
 {
@@ -147,24 +158,15 @@ static struct shmd_segment *handle_new(struct shmd *connection, const struct wir
 	segment->uid = granted->uid;
 	text_copy(segment->name, sizeof(segment->name), granted->name);
 	text_copy(segment->semaphore_name, sizeof(segment->semaphore_name), granted->semaphore);
-	segment->fd = steal_fd(&call->fds[0]);
-	segment->semaphore_fd = call->n_fds > 1 ? steal_fd(&call->fds[1]) : -1;
+	segment->fd = -1;
+	if (lock_init(&segment->lock, granted, call_fd(call, CALL_SEMAPHORE),
+		      call_fd(call, CALL_LEDGER)) < 0) {
+		handle_free(segment);
+		return NULL;
+	}
+	segment->fd = call->fds[CALL_SEGMENT];
+	call->n_fds = 0;
 	return segment;
-}
-
-static struct shmd_segment *handle_free(struct shmd_segment *segment)
-{
-	sem_t *semaphore = atomic_load(&segment->semaphore);
-
-	if (segment->data)
-		munmap(segment->data, segment->size);
-	if (semaphore)
-		munmap(semaphore, sizeof(*semaphore));
-	close_fd(segment->fd);
-	close_fd(segment->semaphore_fd);
-	connection_unref(segment->connection);
-	free(segment);
-	return NULL;
 }
 
 /* From a granted request to a mapped handle; what fails is given back to the daemon. */
@@ -336,24 +338,19 @@ struct shmd_segment *shmd_detach(struct shmd_segment *segment)
 
 /* --- forked children -------------------------------------------------------------------------- */
 
-bool segment_is_inherited(const struct shmd_segment *segment)
-{
-	return atomic_load_explicit(&segment->generation, memory_order_acquire) !=
-	       fork_generation();
-}
-
 /* The parent's file description carries the parent's file locks, so the child's mapping must not
  * keep it: everything is exchanged in place, each in one step. */
-static int replace(struct shmd_segment *segment, struct call *call)
+static int replace(struct shmd_segment *segment, const struct wire_segment *granted,
+		   struct call *call)
 {
 	if (dup3(call->fds[0], segment->fd, O_CLOEXEC) < 0)
 		return error_errno(-errno, "cannot exchange the segment's descriptor");
-	if (call->n_fds > 1 && segment->semaphore_fd >= 0 &&
-	    dup3(call->fds[1], segment->semaphore_fd, O_CLOEXEC) < 0)
-		return error_errno(-errno, "cannot exchange the semaphore's descriptor");
 	void *p = mmap(segment->data, segment->size, protection(segment->is_read_only),
 		       MAP_SHARED | MAP_FIXED, segment->fd, 0);
-	return p == MAP_FAILED ? error_errno(-errno, "cannot map the segment anew") : 0;
+	if (p == MAP_FAILED)
+		return error_errno(-errno, "cannot map the segment anew");
+	return lock_renew(&segment->lock, granted, call_fd(call, CALL_SEMAPHORE),
+			  call_fd(call, CALL_LEDGER));
 }
 
 static int attach_anew(struct shmd_segment *segment)
@@ -369,11 +366,10 @@ static int attach_anew(struct shmd_segment *segment)
 		return give_back(segment->connection, &granted, segment->is_read_only, r);
 	if (r < 0)
 		return r;
-	r = replace(segment, &call);
+	r = replace(segment, &granted, &call);
 	call_close(&call);
 	if (r < 0)
 		return give_back(segment->connection, &granted, segment->is_read_only, r);
-	atomic_store(&segment->held, 0);
 	atomic_store(&segment->generation, fork_generation());
 	return 0;
 }
@@ -419,7 +415,7 @@ const char *shmd_segment_semaphore(const struct shmd_segment *segment)
 
 int shmd_segment_semaphore_fd(const struct shmd_segment *segment)
 {
-	return segment->semaphore_fd;
+	return segment->lock.semaphore_fd;
 }
 
 uint64_t shmd_segment_generation(const struct shmd_segment *segment)

@@ -17,8 +17,8 @@
  * Fork      In a forked child every inherited handle stays readable and writable. The child's first
  *           call that needs the daemon makes its own connection; its first shmd_acquire() makes its
  *           own attachment, at the same address and with the same descriptor number, and with file
- *           locks of its own. Permits are not inherited. A handle
- *           that the child destroys leaves the parent's alone.
+ *           locks of its own. Permits are not inherited. A handle that the child destroys leaves
+ *           the parent's alone.
  * Signals   The library installs no handler, raises no SIGPIPE, prints nothing and starts no thread.
  */
 #ifndef SHMD_H
@@ -132,8 +132,8 @@ int shmd_attach(struct shmd *connection, const char *name, int flags, struct shm
 int shmd_unlink(struct shmd *connection, const char *name);
 
 /**
- * Unmaps a segment, closes its descriptor and lets go of it. Permits that are still held are not
- * given back.
+ * Unmaps a segment, closes its descriptor and lets go of it. Permits that are still held stay held
+ * until the process ends, or attaches the segment again and releases them.
  */
 struct shmd_segment *shmd_detach(struct shmd_segment *segment);
 
@@ -153,8 +153,11 @@ const char *shmd_segment_name(const struct shmd_segment *segment);
 const char *shmd_segment_semaphore(const struct shmd_segment *segment);
 
 /**
- * A descriptor of the semaphore's file, which begins with a sem_t, for mapping it where /dev/shm is
- * not the daemon's. It stays the library's. -1 if there is no semaphore, or no right to lock.
+ * A descriptor of the semaphore's file, which begins with a sem_t. It stays the library's. -1 if there
+ * is no semaphore, or no right to lock. It shares the daemon's own description of the file, so that a
+ * permit taken with sem_wait(3) through a mapping of it is seen by nobody, and may be given back while
+ * it is held: take permits with shmd_acquire(), which works without a common /dev/shm, too, or open
+ * the file anew.
  */
 int shmd_segment_semaphore_fd(const struct shmd_segment *segment);
 
@@ -167,23 +170,46 @@ uid_t shmd_segment_uid(const struct shmd_segment *segment);
 /** 1 if this very call of shmd_create() made the segment, 0 if it existed. */
 int shmd_segment_is_new(const struct shmd_segment *segment);
 
+/** What shmd_acquire() returns for a permit whose last holder died with it. */
+#define SHMD_OWNER_DIED 1
+
 /**
- * Takes one permit of the segment's semaphore, the same one that sem_open(3) opens by name.
+ * Takes one permit of the segment's semaphore, the same one that sem_open(3) opens by name. A permit
+ * belongs to the client, that is, to all threads and handles of this process that share the
+ * connection; when the process dies, however it dies, the daemon gives it back.
+ *
+ * Asks the daemon for nothing, but in a forked child at its first use. Not a cancellation point, and
+ * not to be called from a signal handler.
  *
  * @param timeout_ms  Milliseconds on the monotonic clock; -1 waits for ever, 0 only tries.
- * @return 0; -ETIMEDOUT; -EAGAIN: 0 was asked and none is free; -EINTR: a signal handler ran, and
- *         nothing is held (with timeout_ms -1, not a handler with SA_RESTART); -EPERM: attached read-only, and readers may not lock it; -ENOTSUP: it has
- *         no semaphore; -EINVAL. In a forked child also as shmd_attach(). Not a cancellation point.
+ * @return 0; SHMD_OWNER_DIED: the permit is held, and a holder died with it, perhaps in the middle of
+ *         a change: look at the data before you trust it. Told once for each death.
+ *         -ETIMEDOUT; -EAGAIN: 0 was asked and none is free; -EINTR: a signal handler without
+ *         SA_RESTART ran, and nothing is held (before Linux 5.16 with SA_RESTART too);
+ *         -EPERM: attached read-only, and readers may not lock it; -ENOTSUP: it has no semaphore, or
+ *         permits cannot be given back here, which the message says: sem_open(3) remains;
+ *         -EDQUOT: 4,095 clients have attached it to lock it; -EIO: the semaphore was damaged;
+ *         -EINVAL. In a forked child also as shmd_attach().
  */
 int shmd_acquire(struct shmd_segment *segment, int timeout_ms);
 
 /**
- * Gives one permit back that this process took through this handle, in whichever thread.
+ * Gives one permit back that this client took, in whichever thread.
  *
- * @return 0; -EPERM: none is held, for instance because a forked child's parent holds it;
- *         -ENOTSUP: it has no semaphore.
+ * @return 0; -EPERM: it holds none, for instance because a forked child's parent holds it; and where
+ *         shmd_acquire() is refused, the same refusal.
  */
 int shmd_release(struct shmd_segment *segment);
+
+/**
+ * Has the permits that this client holds of the segment at the end of the process given back as
+ * by a release, and not as after a death: for a program that takes a permit and then executes another
+ * one, as shmdctl lock does. The segment counts the process as a user until then, also when it has
+ * let go of it or executed another program. Asks the daemon.
+ *
+ * @return 0; what shmd_acquire() is refused with; -ECONNRESET; -ENOTCONN after shmd_disconnect().
+ */
+int shmd_keep_until_exit(struct shmd_segment *segment);
 
 /**
  * The last failure in this thread as one sentence, the daemon's own where it refused. Never NULL;
@@ -226,12 +252,23 @@ struct shmd_attachment_info {
 	int read_only;
 };
 
+/** A process that holds permits of a segment. */
+struct shmd_holder_info {
+	pid_t pid; /**< 0: in a PID namespace that the daemon cannot see */
+	uid_t uid;
+	const char *command;
+	unsigned permits;
+	int until_exit; /**< 1: its end will be a release, see shmd_keep_until_exit() */
+};
+
 /** Everything about one segment. */
 struct shmd_details {
 	struct shmd_segment_info *segment;
 	int64_t permits_available; /**< permits not taken now; -1 if it has no semaphore */
 	size_t n_attachments;      /**< as many as the caller may see */
 	struct shmd_attachment_info **attachments;
+	size_t n_holders; /**< likewise, of those who took permits through the library */
+	struct shmd_holder_info **holders;
 };
 
 /** One connection. */

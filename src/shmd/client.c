@@ -224,9 +224,12 @@ static int find_process(struct client *client)
 	int r = process_get(&client->server->processes, client->socket, client->session.pid,
 			    &client->process);
 
-	if (r == 0 && client->process)
-		DL_APPEND2(client->process->clients, client, process_prev, process_next);
-	return r;
+	if (r < 0 || !client->process)
+		return r;
+	DL_APPEND2(client->process->clients, client, process_prev, process_next);
+	charge_release(&client->process->charge);
+	client->session.estate = &client->process->estate;
+	return 0;
 }
 
 static int add_to_table(struct client *client)
@@ -283,6 +286,19 @@ void client_accept(struct server *server, int socket)
 	client_free(client);
 }
 
+/* A process that leaves numbers behind is watched on, at the price of a client. */
+static void leave_process(struct client *client)
+{
+	struct process *process = client->process;
+
+	DL_DELETE2(process->clients, client, process_prev, process_next);
+	if (!process->clients && process->estate.lockers) {
+		process->charge = client->charge;
+		client->charge = (struct charge){0};
+	}
+	process_put(process);
+}
+
 struct client *client_free(struct client *client)
 {
 	if (!client)
@@ -294,10 +310,8 @@ struct client *client_free(struct client *client)
 	reply_kept_free(client->unsent);
 	if (client->hh.tbl)
 		HASH_DELETE(hh, client->server->clients, client);
-	if (client->process) {
-		DL_DELETE2(client->process->clients, client, process_prev, process_next);
-		process_put(client->process);
-	}
+	if (client->process)
+		leave_process(client);
 	charge_release(&client->charge);
 	session_fini(&client->session);
 	close_fd(client->socket);

@@ -82,7 +82,39 @@ static int on_hello(struct client *client, const void *body, struct reply *reply
 	return 0;
 }
 
-static void put_grant(struct client *client, const struct grant *grant, bool want_semaphore,
+static uint16_t lock_on_wire(enum lock_right right)
+{
+	switch (right) {
+	case LOCK_NO_SEMAPHORE:
+		return WIRE_LOCK_NONE;
+	case LOCK_GRANTED:
+		return WIRE_LOCK_GRANTED;
+	case LOCK_READ_ONLY:
+		return WIRE_LOCK_READ_ONLY;
+	case LOCK_LAYOUT:
+		return WIRE_LOCK_LAYOUT;
+	case LOCK_UNWATCHED:
+		return WIRE_LOCK_UNWATCHED;
+	case LOCK_NO_NUMBER:
+		return WIRE_LOCK_NO_NUMBER;
+	}
+	return WIRE_LOCK_NONE;
+}
+
+/* What it takes to lock by oneself. */
+static void put_lock(struct client *client, bool read_only, struct grant *grant,
+		     struct wire_segment *segment, struct reply *reply)
+{
+	registry_grant_lock(client->server->registry, &client->session, read_only, grant);
+	segment->lock = lock_on_wire(grant->lock);
+	segment->number = (uint16_t)grant->number;
+	if (grant->semaphore_fd >= 0)
+		reply_add_descriptor(reply, grant->semaphore_fd, false);
+	if (grant->ledger_fd >= 0)
+		reply_add_descriptor(reply, grant->ledger_fd, false);
+}
+
+static void put_grant(struct client *client, struct grant *grant, uint32_t flags,
 		      struct reply *reply)
 {
 	struct wire_segment *segment = packet_append(&reply->writer, sizeof(*segment));
@@ -94,8 +126,8 @@ static void put_grant(struct client *client, const struct grant *grant, bool wan
 	if (!client->session.can_lock)
 		text_copy(segment->semaphore, sizeof(segment->semaphore), "");
 	reply_add_descriptor(reply, grant->fd, true);
-	if (want_semaphore && grant->semaphore_fd >= 0)
-		reply_add_descriptor(reply, grant->semaphore_fd, false);
+	if (flags & WIRE_WANT_SEMAPHORE)
+		put_lock(client, flags & WIRE_READ_ONLY, grant, segment, reply);
 }
 
 static int on_create(struct client *client, const void *body, struct reply *reply,
@@ -138,7 +170,7 @@ static int on_attach(struct client *client, const void *body, struct reply *repl
 				&grant, why);
 
 	if (r == 0)
-		put_grant(client, &grant, attach->flags & WIRE_WANT_SEMAPHORE, reply);
+		put_grant(client, &grant, attach->flags, reply);
 	return r;
 }
 
@@ -162,10 +194,20 @@ static int on_unlink(struct client *client, const void *body, struct reply *repl
 			       request->name, clock_boottime_ns(), why);
 }
 
+static int on_keep(struct client *client, const void *body, struct reply *reply,
+		   struct refusal *why)
+{
+	const struct wire_keep *keep = body;
+
+	(void)reply;
+	return registry_keep(client->server->registry, &client->session, keep->id, why);
+}
+
 static handler_fn *const handlers[WIRE_OPS] = {
-	[WIRE_HELLO] = on_hello,   [WIRE_CREATE] = on_create, [WIRE_ATTACH] = on_attach,
-	[WIRE_DETACH] = on_detach, [WIRE_UNLINK] = on_unlink, [WIRE_STATUS] = query_status,
-	[WIRE_LIST] = query_list,  [WIRE_SHOW] = query_show,  [WIRE_CLIENTS] = query_clients,
+	[WIRE_HELLO] = on_hello,        [WIRE_CREATE] = on_create, [WIRE_ATTACH] = on_attach,
+	[WIRE_DETACH] = on_detach,      [WIRE_UNLINK] = on_unlink, [WIRE_STATUS] = query_status,
+	[WIRE_LIST] = query_list,       [WIRE_SHOW] = query_show,  [WIRE_CLIENTS] = query_clients,
+	[WIRE_HOLDERS] = query_holders, [WIRE_KEEP] = on_keep,
 };
 
 /* --- one request ------------------------------------------------------------------------------ */

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "base/cleanup.h"
 #include "shmd/peer.h"
@@ -17,15 +18,10 @@
 #define SO_PEERPIDFD 77
 #endif
 
-int process_table_init(struct process_table *table)
+int process_table_init(struct process_table *table, struct estate **emptied)
 {
-	*table = (struct process_table){.epoll = epoll_create1(EPOLL_CLOEXEC)};
+	*table = (struct process_table){.epoll = epoll_create1(EPOLL_CLOEXEC), .emptied = emptied};
 	return table->epoll < 0 ? -errno : 0;
-}
-
-void process_table_fini(struct process_table *table)
-{
-	table->epoll = close_fd(table->epoll);
 }
 
 /*
@@ -109,11 +105,13 @@ int process_get(struct process_table *table, int socket, pid_t pid, struct proce
 	if (!process)
 		return -ENOMEM;
 	*process = (struct process){.pid = pid, .pidfd = pidfd, .table = table};
+	estate_init(&process->estate, table->emptied);
 	int r = add_to_table(table, process);
 	if (r < 0) {
 		free(process);
 		return r;
 	}
+	DL_APPEND(table->all, process);
 	steal_fd(&pidfd);
 	*ret = process;
 	return 0;
@@ -123,24 +121,49 @@ const char *process_command(struct process *process)
 {
 	if (!process)
 		return "";
-	if (!process->has_command)
+	/* One that has let go of its connections may have executed another program. */
+	if (!process->has_command || !process->clients)
 		peer_command(process->pid, process->command, sizeof(process->command));
 	process->has_command = true;
 	return process->command;
 }
 
-void process_put(struct process *process)
+static void take_out_of_table(struct process *process)
 {
 	struct process *found = NULL;
 
-	if (!process || process->clients)
-		return;
 	HASH_FIND_INT(process->table->by_pid, &process->pid, found);
 	if (found == process)
 		HASH_DEL(process->table->by_pid, process);
-	/* Closing alone would leave it in the epoll if somebody else had a duplicate. Nobody has. */
-	close_fd(process->pidfd);
+}
+
+void process_retire(struct process *process)
+{
+	take_out_of_table(process);
+	/* Closing takes it out of the epoll: nobody else has a duplicate. */
+	process->pidfd = close_fd(process->pidfd);
+}
+
+static void free_process(struct process *process)
+{
+	process_retire(process);
+	estate_fini(&process->estate);
+	charge_release(&process->charge);
+	DL_DELETE(process->table->all, process);
 	free(process);
+}
+
+void process_put(struct process *process)
+{
+	if (process && !process->clients && !process->estate.lockers)
+		free_process(process);
+}
+
+void process_table_fini(struct process_table *table)
+{
+	while (table->all)
+		free_process(table->all);
+	table->epoll = close_fd(table->epoll);
 }
 
 struct process *process_table_next_dead(struct process_table *table)

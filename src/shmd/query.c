@@ -17,6 +17,7 @@
 #define PAGE_SEGMENTS    128
 #define PAGE_ATTACHMENTS 512
 #define PAGE_CLIENTS     512
+#define PAGE_HOLDERS     512
 #define PAGE_LOOKED_AT   1024
 
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
@@ -31,6 +32,11 @@ _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
 			       PAGE_CLIENTS * sizeof(struct wire_client) <=
 		       WIRE_PACKET_MAX,
 	       "a page of clients fits a packet");
+
+_Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
+			       PAGE_HOLDERS * sizeof(struct wire_holder) <=
+		       WIRE_PACKET_MAX,
+	       "a page of holders fits a packet");
 
 /* --- segments --------------------------------------------------------------------------------- */
 
@@ -64,7 +70,7 @@ void query_put_segment(const struct segment *segment, struct wire_segment *ret)
 	ret->mode = segment->ownership.mode;
 	ret->lifetime = lifetime_on_wire(segment->lifetime);
 	ret->linger_ms = (uint32_t)(segment->linger_ns / NSEC_PER_MSEC);
-	ret->permits = segment->permits;
+	ret->permits = segment->ledger.permits;
 	ret->flags = flags_of(segment);
 	text_copy(ret->name, sizeof(ret->name), segment->name);
 	text_copy(ret->semaphore, sizeof(ret->semaphore), segment->semaphore.name);
@@ -100,13 +106,12 @@ int query_list(struct client *client, const void *body, struct reply *reply, str
 }
 
 /* Processes of other users stay hidden, but from the segment's owner and from privileged users. */
-static bool may_see(const struct client *client, const struct segment *segment,
-		    const struct session *other)
+static bool may_see(const struct client *client, const struct segment *segment, uid_t uid)
 {
 	const struct credentials *who = &client->session.who;
 
 	return access_is_privileged(who) || access_is_owner(who, &segment->ownership) ||
-	       (who->is_mapped && who->uid == other->who.uid);
+	       (who->is_mapped && who->uid == uid);
 }
 
 static void put_attachment(const struct attachment *attachment, struct wire_attachment *ret)
@@ -127,7 +132,7 @@ static void put_attachments(struct client *client, const struct segment *segment
 	uint64_t at = 0;
 
 	for (const struct attachment *a = segment->attachments; a; a = a->next, at++) {
-		if (at < after || !may_see(client, segment, a->session))
+		if (at < after || !may_see(client, segment, a->session->who.uid))
 			continue;
 		if (page->entries == PAGE_ATTACHMENTS) {
 			page->next = at;
@@ -151,6 +156,50 @@ int query_show(struct client *client, const void *body, struct reply *reply, str
 	put_entry(segment, &shown->entry);
 	shown->permits_available = semaphore_value(&segment->semaphore);
 	put_attachments(client, segment, show->after, &shown->page, reply);
+	return 0;
+}
+
+static void put_holder(const struct locker *locker, uint32_t permits, struct wire_holder *ret)
+{
+	ret->pid = (uint32_t)locker->pid;
+	ret->uid = locker->uid;
+	ret->permits = permits;
+	ret->flags = locker->until_exit ? WIRE_HOLDER_KEEPS : 0;
+	text_copy(ret->command, sizeof(ret->command), process_command(process_of(locker->estate)));
+}
+
+/* The cursor counts numbers that are given, as that of the attachments does. */
+static void put_holders(struct client *client, const struct segment *segment, uint64_t after,
+			struct wire_entries *page, struct reply *reply)
+{
+	uint64_t at = 0;
+
+	for (const struct locker *l = segment->ledger.lockers; l; l = l->next, at++) {
+		if (at < after || !may_see(client, segment, l->uid))
+			continue;
+		if (page->entries == PAGE_HOLDERS || at == after + PAGE_LOOKED_AT) {
+			page->next = at;
+			return;
+		}
+		uint32_t permits = ledger_held(&segment->ledger, &segment->semaphore, l);
+		if (permits == 0)
+			continue;
+		put_holder(l, permits, packet_append(&reply->writer, sizeof(struct wire_holder)));
+		page->entries++;
+	}
+}
+
+int query_holders(struct client *client, const void *body, struct reply *reply, struct refusal *why)
+{
+	const struct wire_show *show = body;
+	struct segment *segment;
+	int r = registry_find(client->server->registry, &client->session.who, 0, show->name,
+			      &segment, why);
+
+	if (r != 0)
+		return r;
+	struct wire_entries *page = packet_append(&reply->writer, sizeof(*page));
+	put_holders(client, segment, show->after, page, reply);
 	return 0;
 }
 

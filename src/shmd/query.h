@@ -18,5 +18,7 @@ int query_list(struct client *client, const void *body, struct reply *reply, str
 int query_show(struct client *client, const void *body, struct reply *reply, struct refusal *why);
 int query_clients(struct client *client, const void *body, struct reply *reply,
 		  struct refusal *why);
+int query_holders(struct client *client, const void *body, struct reply *reply,
+		  struct refusal *why);
 
 #endif

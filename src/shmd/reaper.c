@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "shmd/helper.h"
 #include "shmd/loop.h"
+#include "shmd/process.h"
 
 /* Segments decided about before clients get their turn: some 10 us each. */
 #define SLICE 64
@@ -74,6 +75,15 @@ static void close_unused(struct reaper *reaper)
 	}
 }
 
+/* Processes that were known for what they held only. */
+static void put_processes(struct reaper *reaper)
+{
+	struct estate *estate;
+
+	while ((estate = registry_take_emptied(reaper->registry)))
+		process_put(process_of(estate));
+}
+
 static void set_timer(struct reaper *reaper)
 {
 	uint64_t deadline = registry_next_deadline(reaper->registry);
@@ -100,6 +110,7 @@ void reaper_kick(struct reaper *reaper)
 	if (reaper->registry->queue && !event_pending(reaper->on_slice, EV_TIMEOUT, NULL))
 		come_back(reaper);
 	close_unused(reaper);
+	put_processes(reaper);
 	set_timer(reaper);
 }
 

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "base/clock.h"
+#include "base/guard.h"
 #include "base/log.h"
 #include "shmd/client.h"
 #include "shmd/listener.h"
@@ -35,11 +36,13 @@ static void on_connection(int socket, void *context)
 }
 
 /* A process that is dead has let go of all it had, also where a child holds its sockets. */
-static void bury(struct process *process)
+static void bury(struct server *server, struct process *process)
 {
 	struct client *next;
 
-	/* The entry goes with its last client. */
+	registry_bury(server->registry, &process->estate);
+	process_retire(process);
+	/* The entry goes with its last client, or when its estate is settled. */
 	for (struct client *client = process->clients; client; client = next) {
 		next = client->process_next;
 		client_free(client);
@@ -56,7 +59,7 @@ static void on_death(evutil_socket_t fd, short what, void *context)
 		dead = process_table_next_dead(&server->processes);
 		if (!dead)
 			break;
-		bury(dead);
+		bury(server, dead);
 	}
 	reaper_kick(server->reaper);
 }
@@ -151,6 +154,8 @@ static void ignore_signals(void)
 static void check_descriptors(const struct server *server)
 {
 	struct rlimit limit;
+	/* A client: its socket and its process. A segment: its memory and its semaphore; the few with
+	 * several permits have a ledger too. */
 	uint64_t needed = 2 * (server->config.clients + server->config.segments) + DESCRIPTORS_OWN;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -177,7 +182,9 @@ static int set_up(struct server *server)
 	server->loop = event_base_new();
 	if (!server->loop || event_base_priority_init(server->loop, PRIORITIES) < 0)
 		return -ENOMEM;
-	r = process_table_init(&server->processes);
+	r = guard_init();
+	if (r == 0)
+		r = process_table_init(&server->processes, &server->registry->emptied);
 	if (r == 0)
 		r = reaper_new(&server->reaper, server->loop, server->registry);
 	if (r == 0)
@@ -226,8 +233,8 @@ struct server *server_free(struct server *server)
 	loop_event_free(server->on_terminate);
 	loop_event_free(server->on_interrupt);
 	reaper_free(server->reaper);
-	registry_free(server->registry);
 	process_table_fini(&server->processes);
+	registry_free(server->registry);
 	if (server->loop)
 		event_base_free(server->loop);
 	free(server);

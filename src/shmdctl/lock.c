@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * shmdctl lock: runs a command with a permit of the segment's semaphore, as flock(1) does with a
- * file lock. Owns what a signal means before the command runs: nothing is held, and shmdctl ends.
+ * file lock. The process that becomes the command takes the permit itself, and keeps it until its
+ * exit, so that the lock lives as long as the command does, whatever becomes of shmdctl.
  */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/parse.h"
 #include "shmdctl/child.h"
@@ -23,32 +27,22 @@ struct request {
 	int conflict_status;
 };
 
-/* --- signals before the command runs -------------------------------------------------------- */
+/* --- in the child ----------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t caught;
+struct job {
+	struct context *context;
+	const struct request *request;
+	const struct signals *signals;
+	pid_t parent;
+};
 
-/*
- * A signal may come just before the wait for the permit and would then not interrupt it. The alarm,
- * one of the signals that come here, interrupts it every second until the first has been noticed.
- */
-static void note_signal(int signal)
+/* Whoever kills shmdctl while it waits wants no command that runs later; once it runs, it is its own. */
+static void die_with_parent(const struct job *job)
 {
-	if (!caught)
-		caught = signal;
-	alarm(1);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != job->parent)
+		_exit(EXIT_OWN_FAILURE);
 }
-
-static void set_handlers(void (*handler)(int))
-{
-	struct sigaction action = {.sa_handler = handler};
-
-	sigemptyset(&action.sa_mask);
-	for (const int *signal = CHILD_SIGNALS_THAT_END; *signal; signal++)
-		if (signals_matter(*signal))
-			sigaction(*signal, &action, NULL);
-}
-
-/* --- the lock ------------------------------------------------------------------------------- */
 
 static int conflict(struct context *context, const struct request *request)
 {
@@ -57,59 +51,67 @@ static int conflict(struct context *context, const struct request *request)
 	return -1;
 }
 
-/* Returns 1 with the permit held, 0 if a signal came first, -1 when it has said what is wrong. */
+/* Returns 0 with the permit held until the exit of this process, or -1 when it has said why not. */
 static int acquire(struct context *context, struct shmd_segment *segment,
 		   const struct request *request)
 {
 	int r;
 
-	do {
-		r = caught ? -EINTR : shmd_acquire(segment, request->timeout_ms);
-	} while (r == -EINTR && !caught);
-	if (r == -EINTR)
-		return 0;
+	do
+		r = shmd_acquire(segment, request->timeout_ms);
+	while (r == -EINTR);
 	if (r == -EAGAIN || r == -ETIMEDOUT)
 		return conflict(context, request);
-	return r < 0 ? context_refused(context) : 1;
+	if (r == SHMD_OWNER_DIED)
+		context_say(context, "the last holder of '%s' died with it", context->operands[0]);
+	if (r < 0 || shmd_keep_until_exit(segment) < 0)
+		return context_refused(context);
+	return 0;
 }
 
-/*
- * Returns 1 with the permit held and the signals as events, or -1 when it has said why not. A signal
- * that came before that ends shmdctl here.
- */
-static int acquire_guarded(struct context *context, struct shmd_segment *segment,
-			   const struct request *request, struct signals *signals)
+static int take_lock(struct context *context, const struct request *request)
 {
-	set_handlers(note_signal);
-	int r = acquire(context, segment, request);
-	int blocked = signals_init(signals, child_signals);
-	int error = errno;
-	set_handlers(SIG_DFL);
-	if (caught || blocked < 0) {
-		if (r > 0)
-			shmd_release(segment);
-		if (caught)
-			signals_end_by(caught);
-		return context_fail(context, "cannot take signals: %s", strerror(error));
-	}
+	struct shmd *shmd;
+	struct shmd_segment *segment;
+
+	/* Nothing is given back here: the permit and its number are to outlive this program. */
+	if (context_connect(context, &shmd) < 0)
+		return -1;
+	int r = shmd_attach(shmd, context->operands[0], 0, &segment);
+	/* Readers of some segments may lock them. */
+	if (r == -EACCES)
+		r = shmd_attach(shmd, context->operands[0], SHMD_READ_ONLY, &segment);
 	if (r < 0)
-		signals_fini(signals);
-	return r;
+		return context_refused(context);
+	return acquire(context, segment, request);
 }
 
-static int run_locked(struct context *context, struct shmd_segment *segment,
-		      const struct request *request, char *const command[])
+static void prepare(void *argument)
+{
+	const struct job *job = argument;
+
+	die_with_parent(job);
+	/* A signal that comes while it waits ends it, as it would end shmdctl. */
+	sigprocmask(SIG_SETMASK, &job->signals->before, NULL);
+	if (take_lock(job->context, job->request) < 0)
+		_exit(job->context->status);
+	prctl(PR_SET_PDEATHSIG, 0);
+}
+
+/* --- in shmdctl -------------------------------------------------------------------------------- */
+
+static int run_locked(struct context *context, const struct request *request, char *const command[])
 {
 	struct signals signals;
+	struct job job = {context, request, &signals, getpid()};
 
-	if (acquire_guarded(context, segment, request, &signals) < 0)
-		return -1;
-	pid_t pid = child_start(context, &signals, command, NULL, NULL);
+	if (signals_init(&signals, child_signals) < 0)
+		return context_fail(context, "cannot take signals: %s", strerror(errno));
+	pid_t pid = child_start(context, &signals, command, prepare, &job);
 	if (pid > 0)
 		context->status = child_wait(&signals, pid, NULL, NULL);
-	int r = shmd_release(segment) < 0 ? context_refused(context) : 0;
 	signals_fini(&signals);
-	return pid < 0 ? -1 : r;
+	return pid < 0 ? -1 : 0;
 }
 
 /* --- options -------------------------------------------------------------------------------- */
@@ -167,16 +169,12 @@ static int parse(struct context *context, struct request *request, char ***ret_c
 
 static int run(struct context *context)
 {
-	CLEANUP(cleanup_shmd) struct shmd *shmd = NULL;
-	CLEANUP(cleanup_segment) struct shmd_segment *segment = NULL;
 	struct request request = {.timeout_ms = -1, .conflict_status = EXIT_FAILED};
 	char **command = NULL;
 
-	if (parse(context, &request, &command) < 0 || context_connect(context, &shmd) < 0)
+	if (parse(context, &request, &command) < 0)
 		return -1;
-	if (shmd_attach(shmd, context->operands[0], 0, &segment) < 0)
-		return context_refused(context);
-	return run_locked(context, segment, &request, command);
+	return run_locked(context, &request, command);
 }
 
 const struct command lock_command = {

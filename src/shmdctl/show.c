@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shmdctl show: everything about one segment. Owns the columns of its attachments and permits.
+ * shmdctl show: everything about one segment. Owns the columns of its attachments, permits and holders.
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -33,10 +33,21 @@ static const struct column permit_columns[] = {
 	{0},
 };
 
+#define HOLDER(member) FIELD(shmd_holder_info, member)
+
+static const struct column holder_columns[] = {
+	{"pid", "PID", "", FORMAT_PID, false, HOLDER(pid)},
+	{"uid", "UID", "", FORMAT_NUMBER, false, HOLDER(uid)},
+	{"command", "COMMAND", "", FORMAT_TEXT, false, HOLDER(command)},
+	{"permits", "HOLDS", "", FORMAT_NUMBER, false, HOLDER(permits)},
+	{"until_exit", "UNTIL EXIT", "", FORMAT_FLAG, false, HOLDER(until_exit)},
+	{0},
+};
+
 DEFINE_CLEANUP(struct shmd_details *, shmd_details_free, cleanup_details);
 
 static int print_json(const struct shmd_details *details, const struct permits *permits,
-		      struct table *attachments)
+		      struct table *attachments, struct table *holders)
 {
 	struct json_object *object = row_json(segment_columns, details->segment);
 
@@ -45,11 +56,21 @@ static int print_json(const struct shmd_details *details, const struct permits *
 	json_object_object_add(object, "permits",
 			       permits ? row_json(permit_columns, permits) : NULL);
 	json_object_object_add(object, "attachments", table_json(attachments));
+	json_object_object_add(object, "holders", table_json(holders));
 	return json_print(object);
 }
 
+/* A table with nothing in it is not shown. */
+static int print_section(struct table *table, size_t n)
+{
+	if (n == 0)
+		return 0;
+	putchar('\n');
+	return table_print(table, NULL);
+}
+
 static int print_text(const struct shmd_details *details, const struct permits *permits,
-		      struct table *attachments, const struct layout *layout)
+		      struct table *attachments, struct table *holders, const struct layout *layout)
 {
 	const struct facts facts[] = {
 		{segment_columns, details->segment},
@@ -58,15 +79,15 @@ static int print_text(const struct shmd_details *details, const struct permits *
 	};
 	int r = facts_print(facts, layout);
 
-	if (r < 0 || details->n_attachments == 0)
-		return r;
-	putchar('\n');
-	return table_print(attachments, NULL);
+	if (r == 0)
+		r = print_section(attachments, details->n_attachments);
+	return r < 0 ? r : print_section(holders, details->n_holders);
 }
 
 static int print(const struct shmd_details *details, const struct layout *layout)
 {
 	CLEANUP(cleanup_table) struct table *attachments = NULL;
+	CLEANUP(cleanup_table) struct table *holders = NULL;
 	struct permits permits = {
 		.total = details->segment->permits,
 		.available = (uint64_t)details->permits_available,
@@ -75,11 +96,14 @@ static int print(const struct shmd_details *details, const struct layout *layout
 	int r = table_fill(&attachments, attachment_columns, layout,
 			   (void *const *)details->attachments, details->n_attachments);
 
+	if (r == 0)
+		r = table_fill(&holders, holder_columns, layout, (void *const *)details->holders,
+			       details->n_holders);
 	if (r < 0)
 		return r;
 	if (layout->json)
-		return print_json(details, known, attachments);
-	return print_text(details, known, attachments, layout);
+		return print_json(details, known, attachments, holders);
+	return print_text(details, known, attachments, holders, layout);
 }
 
 static int run(struct context *context)

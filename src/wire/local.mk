@@ -3,4 +3,5 @@ noinst_LTLIBRARIES += libwire.la
 libwire_la_SOURCES = \
 	src/wire/protocol.h \
 	src/wire/channel.c src/wire/channel.h \
-	src/wire/packet.c src/wire/packet.h
+	src/wire/packet.c src/wire/packet.h \
+	src/wire/word.c src/wire/word.h

@@ -72,6 +72,13 @@ static const char *check_unlink(const void *body)
 	return check_id_or_name(request->id, request->name);
 }
 
+static const char *check_keep(const void *body)
+{
+	const struct wire_keep *keep = body;
+
+	return keep->id ? NULL : "no id is given";
+}
+
 static const char *check_show(const void *body)
 {
 	const struct wire_show *show = body;
@@ -94,6 +101,8 @@ static const struct operation {
 	[WIRE_LIST] = {"list", sizeof(struct wire_page), false, NULL},
 	[WIRE_SHOW] = {"show", sizeof(struct wire_show), false, check_show},
 	[WIRE_CLIENTS] = {"clients", sizeof(struct wire_page), false, NULL},
+	[WIRE_HOLDERS] = {"holders", sizeof(struct wire_show), false, check_show},
+	[WIRE_KEEP] = {"keep", sizeof(struct wire_keep), true, check_keep},
 };
 
 static const struct operation *find_operation(unsigned op)

@@ -21,7 +21,7 @@
 #define WIRE_VERSION_OLDEST  1u /* the oldest one that this daemon serves */
 #define WIRE_PACKET_MAX      65536u
 #define WIRE_BATCH_MAX       64u  /* requests in a packet */
-#define WIRE_DESCRIPTORS_MAX 128u /* descriptors in a packet, two a request */
+#define WIRE_DESCRIPTORS_MAX 192u /* descriptors in a packet, three a request */
 #define WIRE_NAME_MAX        200u
 #define WIRE_NAME_SIZE       208u
 #define WIRE_SEMAPHORE_SIZE  48u
@@ -39,6 +39,8 @@ enum wire_op {
 	WIRE_LIST,      /* -> wire_page, <- wire_entries, wire_entry... */
 	WIRE_SHOW,      /* -> wire_show, <- wire_shown, wire_attachment... */
 	WIRE_CLIENTS,   /* -> wire_page, <- wire_entries, wire_client... */
+	WIRE_HOLDERS,   /* -> wire_show, <- wire_entries, wire_holder... */
+	WIRE_KEEP,      /* batch. -> wire_keep, <- nothing */
 	WIRE_OPS,
 };
 
@@ -106,7 +108,7 @@ enum wire_lifetime {
 #define WIRE_NO_SEMAPHORE   (1u << 2) /* create */
 #define WIRE_READERS_LOCK   (1u << 3) /* create */
 #define WIRE_READ_ONLY      (1u << 4) /* attach, detach */
-#define WIRE_WANT_SEMAPHORE (1u << 5) /* create, attach: send the semaphore's descriptor too */
+#define WIRE_WANT_SEMAPHORE (1u << 5) /* create, attach: send what it takes to lock by oneself */
 #define WIRE_CREATE_FLAGS                                                               \
 	(WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK | \
 	 WIRE_WANT_SEMAPHORE)
@@ -144,6 +146,11 @@ struct wire_unlink {
 	char name[WIRE_NAME_SIZE];
 };
 
+/* The permits that this client holds at the end of its process are given back as by a release. */
+struct wire_keep {
+	uint64_t id;
+};
+
 struct wire_page {
 	uint64_t after; /* zero, or `next` of the page before */
 };
@@ -161,8 +168,20 @@ struct wire_show {
 #define WIRE_SEGMENT_LINGERS (1u << 4) /* ended, and kept for a while */
 #define WIRE_SEGMENT_HUGE    (1u << 5)
 
-/* The first descriptor is the segment's; the second, if there is one, the semaphore's. An empty name
- * or semaphore: none. */
+/* Whether the client may take permits by itself (wire/word.h), and why not. Only a request with
+ * WIRE_WANT_SEMAPHORE is told another than WIRE_LOCK_NONE. */
+enum wire_lock {
+	WIRE_LOCK_NONE,      /* the segment has no semaphore, or nobody asked */
+	WIRE_LOCK_GRANTED,   /* by `number` */
+	WIRE_LOCK_READ_ONLY, /* attached read-only, and made without WIRE_READERS_LOCK */
+	WIRE_LOCK_LAYOUT, /* the client's sem_t, or the daemon's, is not what wire/word.h needs */
+	WIRE_LOCK_UNWATCHED, /* the daemon has no pidfd of the client, and would not learn of its death */
+	WIRE_LOCK_NO_NUMBER, /* 4,095 have numbers already */
+	WIRE_LOCKS,
+};
+
+/* The first descriptor is the segment's; the second, if there is one, the semaphore's; the third, with
+ * WIRE_LOCK_GRANTED and more than one permit, the ledger's. An empty name or semaphore: none. */
 struct wire_segment {
 	uint64_t id;
 	uint64_t size;
@@ -173,7 +192,8 @@ struct wire_segment {
 	uint32_t linger_ms;
 	uint32_t permits;
 	uint32_t flags;
-	uint32_t reserved;
+	uint16_t lock;   /* enum wire_lock */
+	uint16_t number; /* 1 to 4095: the client's in word and ledger; 0: none */
 	char name[WIRE_NAME_SIZE];
 	char semaphore[WIRE_SEMAPHORE_SIZE];
 };
@@ -233,6 +253,16 @@ struct wire_attachment {
 	uint32_t reserved;
 	char command[WIRE_COMMAND_SIZE];
 };
+
+struct wire_holder {
+	uint32_t pid;
+	uint32_t uid;
+	uint32_t permits;
+	uint32_t flags; /* WIRE_HOLDER_ */
+	char command[WIRE_COMMAND_SIZE];
+};
+
+#define WIRE_HOLDER_KEEPS (1u << 0) /* until its process's exit, see wire_keep */
 
 struct wire_client {
 	uint64_t id;

@@ -2,7 +2,8 @@
 /*
  * Requests of several clients of several users, against all of the daemon but its sockets and its
  * loop: what the loop does is done by the input, in any order, and time passes as the input says.
- * After each step the books must agree with each other, and at the end they must be empty.
+ * Processes die, with whatever the input wrote to semaphores and ledgers. After each step the books
+ * must agree with each other, and at the end they must be empty.
  */
 #include "fuzz.h"
 
@@ -15,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "core/memory.h"
@@ -25,6 +27,7 @@
 
 #define FIRST_ID  UINT64_C(1000)
 #define CLIENTS   6
+#define PROCESSES 3 /* each with the connections of two places */
 #define HELD      8
 #define STEPS_MAX 400
 #define GROUP     100 /* of all users but root */
@@ -35,6 +38,7 @@ static const uid_t users[USERS] = {0, 1001, 1002, 65534};
 static char folder[] = "/tmp/fuzz-dispatch-XXXXXX";
 static struct server server;
 static struct client *clients[CLIENTS];
+static struct process processes[PROCESSES];
 static uint64_t now;
 
 /* What clients kept of what they were given, and what is being closed by the helper's thread. */
@@ -78,6 +82,55 @@ static bool will_be_looked_at(const struct segment *segment)
 	return segment->queued || segment->watch.wd || segment->timer.deadline;
 }
 
+/* Somebody has it, or wants it to be there until the end of a process. */
+static bool is_kept(const struct segment *segment)
+{
+	return segment->n_attachments > 0 || segment->ledger.n_kept > 0;
+}
+
+static bool is_in_estate(const struct locker *locker)
+{
+	const struct locker *l = locker->estate->lockers;
+
+	while (l && l != locker)
+		l = l->estate_next;
+	return l != NULL;
+}
+
+static unsigned count_given(const struct ledger *ledger)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; ledger->taken && i < (WORD_NUMBER_MAX + 1) / 64; i++)
+		n += (unsigned)__builtin_popcountll(ledger->taken[i]);
+	/* Nobody's number stands as given. */
+	return ledger->taken ? n - 1 : 0;
+}
+
+/* Returns how many of its lockers are charged for. */
+static unsigned check_lockers(const struct segment *segment)
+{
+	const struct ledger *ledger = &segment->ledger;
+	unsigned n = 0, n_dead = 0, n_kept = 0, n_charged = 0;
+
+	for (const struct locker *l = ledger->lockers; l; l = l->next, n++) {
+		HOLDS(l->ledger == ledger && l->segment_id == segment->id);
+		HOLDS(l->number > 0 && l->number <= WORD_NUMBER_MAX);
+		HOLDS(ledger->taken[l->number / 64] >> l->number % 64 & 1);
+		HOLDS(is_in_estate(l) && !l->estate->is_listed);
+		HOLDS(!l->hh.tbl || l->was_left);
+		n_dead += l->is_dead;
+		n_kept += l->until_exit;
+		n_charged += l->charge.user != NULL;
+	}
+	HOLDS(n == count_given(ledger) && n_dead == ledger->n_dead && n_kept == ledger->n_kept);
+	/* The dead are not forgotten. */
+	HOLDS(n_dead == 0 || segment->queued || segment->lock_timer.deadline);
+	for (const struct attachment *a = segment->attachments; a; a = a->next)
+		HOLDS(!a->locker || (a->locker->ledger == ledger && !a->locker->charge.user));
+	return n_charged;
+}
+
 /* Whether the segment is in the state that it may be in, and, where it is to end, not forgotten. */
 static void check_state(const struct registry *registry, const struct segment *segment)
 {
@@ -95,17 +148,18 @@ static void check_state(const struct registry *registry, const struct segment *s
 		if (segment->lifetime == LIFETIME_OWNER)
 			HOLDS(segment->owner || segment->queued);
 		else if (segment->lifetime == LIFETIME_CLIENTS || segment->is_anonymous)
-			HOLDS(segment->n_attachments || will_be_looked_at(segment));
+			HOLDS(is_kept(segment) || will_be_looked_at(segment));
 		break;
 	case SEGMENT_LINGERING:
 		HOLDS(segment->name[0] && (segment->timer.deadline || segment->queued));
 		break;
 	case SEGMENT_DROPPED:
 		HOLDS(!segment->name[0] && !segment->semaphore.name[0]);
-		HOLDS(segment->n_attachments || will_be_looked_at(segment));
+		HOLDS(is_kept(segment) || will_be_looked_at(segment));
 		break;
 	case SEGMENT_UNUSED:
-		HOLDS(!segment->name[0] && segment->n_attachments == 0);
+		HOLDS(!segment->name[0] && !is_kept(segment) && !segment->ledger.lockers);
+		HOLDS(!segment->raw_watch.wd && !segment->lock_timer.deadline);
 		HOLDS(!will_be_looked_at(segment));
 		break;
 	}
@@ -114,6 +168,7 @@ static void check_state(const struct registry *registry, const struct segment *s
 static void check_segments(const struct registry *registry)
 {
 	uint64_t n = 0, n_named = 0, n_queued = 0, n_timers = 0, bytes = 0, attachments = 0;
+	uint64_t n_semaphores = 0, n_lock_timers = 0;
 	uint64_t last = FIRST_ID - 1;
 
 	for (struct segment *segment = registry->by_id; segment; segment = segment->by_id.next) {
@@ -126,11 +181,16 @@ static void check_segments(const struct registry *registry)
 		n_queued += segment->queued;
 		n_timers += segment->timer.deadline != 0;
 		bytes += segment->size;
-		attachments += segment->n_attachments;
+		/* What was left behind costs what the attachment did. */
+		attachments += segment->n_attachments + check_lockers(segment);
+		n_semaphores += segment->semaphore.name[0] != '\0';
+		n_lock_timers += segment->lock_timer.deadline != 0;
 	}
 	HOLDS(n == HASH_CNT(by_id, registry->by_id));
 	HOLDS(n_named == HASH_CNT(by_name, registry->by_name));
 	HOLDS(n_timers == registry->timers.n);
+	HOLDS(n_semaphores == HASH_CNT(by_semaphore, registry->recovery.by_semaphore));
+	HOLDS(n_lock_timers == registry->recovery.timers.n);
 	HOLDS(n == registry->quota.used[QUOTA_SEGMENTS]);
 	HOLDS(bytes == registry->quota.used[QUOTA_BYTES]);
 	HOLDS(attachments == registry->quota.used[QUOTA_ATTACHMENTS]);
@@ -163,14 +223,25 @@ static void check_session(const struct session *session)
 	HOLDS(bytes == session->bytes);
 }
 
+static unsigned count_left_behind(const struct segment *segment, uid_t uid)
+{
+	unsigned n = 0;
+
+	for (const struct locker *l = segment->ledger.lockers; l; l = l->next)
+		n += l->charge.user && l->charge.user->uid == uid;
+	return n;
+}
+
 static void count_use(const struct registry *registry, uid_t uid, uint64_t ret[QUOTA_RESOURCES])
 {
 	memset(ret, 0, QUOTA_RESOURCES * sizeof(*ret));
-	for (struct segment *segment = registry->by_id; segment; segment = segment->by_id.next)
+	for (struct segment *segment = registry->by_id; segment; segment = segment->by_id.next) {
+		ret[QUOTA_ATTACHMENTS] += count_left_behind(segment, uid);
 		if (segment->ownership.uid == uid) {
 			ret[QUOTA_SEGMENTS]++;
 			ret[QUOTA_BYTES] += segment->size;
 		}
+	}
 	for (int i = 0; i < CLIENTS; i++)
 		if (clients[i] && clients[i]->session.who.uid == uid) {
 			ret[QUOTA_CLIENTS]++;
@@ -202,6 +273,7 @@ static void check_books(void)
 {
 	check_segments(server.registry);
 	check_timers(&server.registry->timers);
+	check_timers(&server.registry->recovery.timers);
 	for (int i = 0; i < CLIENTS; i++)
 		if (clients[i])
 			check_session(&clients[i]->session);
@@ -218,7 +290,12 @@ static void check_granted(const struct packet_message *reply)
 	HOLDS(reply->body_size == sizeof(*segment));
 	HOLDS(text_is_padded(segment->name, sizeof(segment->name)));
 	HOLDS(text_is_padded(segment->semaphore, sizeof(segment->semaphore)));
-	HOLDS(reply->header.descriptors == 1 || reply->header.descriptors == 2);
+	bool is_granted = segment->lock == WIRE_LOCK_GRANTED;
+	HOLDS(segment->lock < WIRE_LOCKS);
+	HOLDS(is_granted == (segment->number > 0) && segment->number <= WORD_NUMBER_MAX);
+	HOLDS(reply->header.descriptors >= 1 && reply->header.descriptors <= 3);
+	HOLDS((reply->header.descriptors == 3) == (is_granted && segment->permits > 1));
+	HOLDS(!is_granted || reply->header.descriptors >= 2);
 	if (segment->flags & WIRE_SEGMENT_NEW) {
 		HOLDS(segment->id > newest_id);
 		newest_id = segment->id;
@@ -252,6 +329,10 @@ static void check_answer(const struct packet_message *reply)
 		break;
 	case WIRE_SHOW:
 		check_entries(reply, &shown->page, sizeof(*shown), sizeof(struct wire_attachment));
+		break;
+	case WIRE_HOLDERS:
+		check_entries(reply, reply->body, sizeof(struct wire_entries),
+			      sizeof(struct wire_holder));
 		break;
 	case WIRE_STATUS:
 		HOLDS(reply->body_size == sizeof(*status) +
@@ -380,6 +461,7 @@ static void put_request(struct input *input, unsigned op, void *body)
 	struct wire_unlink *request = body;
 	struct wire_show *show = body;
 	struct wire_page *page = body;
+	struct wire_keep *keep = body;
 
 	switch (op) {
 	case WIRE_CREATE:
@@ -399,7 +481,11 @@ static void put_request(struct input *input, unsigned op, void *body)
 	case WIRE_LIST:
 		page->after = take(input) & 1 ? take_id(input) : 0;
 		break;
+	case WIRE_KEEP:
+		keep->id = take_id(input);
+		break;
 	case WIRE_SHOW:
+	case WIRE_HOLDERS:
 		show->after = take(input) % 4;
 		take_name(input, show->name);
 		break;
@@ -422,6 +508,8 @@ static size_t body_size(unsigned op)
 		[WIRE_LIST] = sizeof(struct wire_page),
 		[WIRE_SHOW] = sizeof(struct wire_show),
 		[WIRE_CLIENTS] = sizeof(struct wire_page),
+		[WIRE_HOLDERS] = sizeof(struct wire_show),
+		[WIRE_KEEP] = sizeof(struct wire_keep),
 	};
 
 	return sizes[op];
@@ -429,17 +517,18 @@ static size_t body_size(unsigned op)
 
 static void step_requests(struct input *input, struct client *client)
 {
-	static const uint16_t ops[16] = {WIRE_CREATE, WIRE_CREATE, WIRE_CREATE,  WIRE_CREATE,
+	static const uint16_t ops[19] = {WIRE_CREATE, WIRE_CREATE, WIRE_CREATE,  WIRE_CREATE,
 					 WIRE_ATTACH, WIRE_ATTACH, WIRE_ATTACH,  WIRE_DETACH,
 					 WIRE_DETACH, WIRE_UNLINK, WIRE_UNLINK,  WIRE_STATUS,
-					 WIRE_LIST,   WIRE_SHOW,   WIRE_CLIENTS, WIRE_HELLO};
+					 WIRE_LIST,   WIRE_SHOW,   WIRE_CLIENTS, WIRE_HELLO,
+					 WIRE_KEEP,   WIRE_KEEP,   WIRE_HOLDERS};
 	unsigned form = take(input);
 	unsigned n = form % 8 < 6 ? 1 : form % 8 < 7 ? 2 + form / 8 % 8 : WIRE_BATCH_MAX;
 	struct packet_writer writer;
 
 	packet_writer_init(&writer, server.in, sizeof(server.in));
 	for (unsigned i = 0; i < n; i++) {
-		unsigned op = ops[take(input) % 16];
+		unsigned op = ops[take(input) % 19];
 		packet_begin(&writer, op, i + 1);
 		put_request(input, op, packet_append(&writer, body_size(op)));
 		packet_end(&writer, 0, 0);
@@ -470,7 +559,7 @@ static void greet(struct client *client, uint32_t word_bits)
 	HOLDS(client->was_greeted);
 }
 
-static struct client *connect_as(uid_t uid, uint32_t word_bits)
+static struct client *connect_as(uid_t uid, uint32_t word_bits, struct process *process)
 {
 	struct client *client = calloc(1, sizeof(*client));
 	gid_t *groups = malloc(sizeof(*groups));
@@ -484,6 +573,7 @@ static struct client *connect_as(uid_t uid, uint32_t word_bits)
 	client->socket = -1;
 	client->connected_at = now;
 	session_init(&client->session, server.next_client++, 0, &who);
+	client->session.estate = process ? &process->estate : NULL;
 	if (quota_charge(&server.registry->quota, uid, QUOTA_CLIENTS, 1, &client->charge, &why) !=
 	    0)
 		return client_free(client);
@@ -493,13 +583,93 @@ static struct client *connect_as(uid_t uid, uint32_t word_bits)
 	return client;
 }
 
+static struct process *process_at(const struct client *const *place)
+{
+	return &processes[(place - (const struct client *const *)clients) / 2];
+}
+
+/* A process that has died makes room for another once what it left is settled. */
+static bool is_settled(const struct process *process)
+{
+	return process->pidfd == 0 || !process->estate.lockers;
+}
+
 static void step_connect(struct input *input, struct client **place)
 {
 	unsigned how = take(input);
+	struct process *process = process_at((const struct client *const *)place);
 
-	if (!*place)
-		*place = connect_as(users[how % USERS],
-				    how / USERS % 8 == 7 ? 32 : 8 * sizeof(void *));
+	if (*place || !is_settled(process))
+		return;
+	process->pidfd = 0;
+	*place = connect_as(users[how % USERS], how / USERS % 8 == 7 ? 32 : 8 * sizeof(void *),
+			    how / USERS / 8 % 4 == 3 ? NULL : process);
+}
+
+/* What server.c does; `pidfd` stands for that it has happened. */
+static void die(unsigned n)
+{
+	registry_bury(server.registry, &processes[n].estate);
+	processes[n].pidfd = -1;
+	for (unsigned i = 2 * n; i < 2 * n + 2; i++)
+		clients[i] = client_free(clients[i]);
+}
+
+/* --- who may lock, and does what it likes ------------------------------------------------------ */
+
+static struct segment *take_segment(struct input *input)
+{
+	uint64_t id = take_id(input);
+	struct segment *segment = NULL;
+
+	HASH_FIND(by_id, server.registry->by_id, &id, sizeof(id), segment);
+	return segment && segment->semaphore.fd >= 0 ? segment : NULL;
+}
+
+/* A word, or a slot, that means something in most cases. */
+static uint64_t take_word(struct input *input)
+{
+	unsigned form = take(input);
+	uint64_t word;
+
+	if (form % 4 == 0) {
+		take_bytes(input, &word, sizeof(word));
+		return word;
+	}
+	word = take(input) | (uint64_t)(take(input) % 8) << WORD_OWNER_SHIFT;
+	return word | (uint64_t)(form / 4) << 56;
+}
+
+static void step_memory(struct input *input)
+{
+	static const off_t sizes[] = {0, 4, 16, 32, 4096, 1 << 20};
+	struct segment *segment = take_segment(input);
+	unsigned where = take(input);
+	uint64_t word = take_word(input);
+
+	if (!segment)
+		return;
+	if (where % 8 == 7)
+		HOLDS(ftruncate(segment->semaphore.fd, sizes[where / 8 % 6]) == 0);
+	else if (where % 8 > 3 && segment->ledger.fd >= 0)
+		HOLDS(pwrite(segment->ledger.fd, &word, sizeof(word), where / 8 * 8) == 8);
+	else
+		HOLDS(pwrite(segment->semaphore.fd, &word, sizeof(word), 0) == 8);
+}
+
+/* A program opens the semaphore by name, and closes another that it had. */
+static void step_by_name(struct input *input)
+{
+	struct segment *segment = take_segment(input);
+	unsigned place = take(input) % HELD;
+	char file[64];
+
+	held[place] = close_fd(held[place]);
+	if (!segment || !segment->semaphore.name[0])
+		return;
+	snprintf(file, sizeof(file), "sem.%s", segment->semaphore.name);
+	held[place] = openat(server.registry->instance.folder, file, O_RDWR | O_CLOEXEC);
+	HOLDS(held[place] >= 0);
 }
 
 /* --- what the loop does ----------------------------------------------------------------------- */
@@ -585,6 +755,15 @@ static void step(struct input *input)
 		if (*client)
 			step_bytes(input, *client);
 		break;
+	case 13:
+		die(what / 16 % PROCESSES);
+		break;
+	case 14:
+		step_memory(input);
+		break;
+	case 15:
+		step_by_name(input);
+		break;
 	default:
 		if (*client)
 			step_requests(input, *client);
@@ -625,6 +804,10 @@ static void begin(void)
 	server.next_client = 1;
 	server.started_at = now;
 	HOLDS(registry_new(&server.registry, &limits, folder, FIRST_ID) == 0);
+	for (int i = 0; i < PROCESSES; i++) {
+		processes[i] = (struct process){.has_command = true, .command = "fuzz"};
+		estate_init(&processes[i].estate, &server.registry->emptied);
+	}
 }
 
 static void unlink_all(void)
@@ -649,6 +832,8 @@ static void run_loop_once(void)
 		;
 	for (unsigned i = 0; i < 2 * HELD; i++)
 		step_close(i);
+	while (registry_take_emptied(server.registry))
+		;
 	check_books();
 }
 
@@ -657,6 +842,9 @@ static void end(void)
 {
 	for (int i = 0; i < CLIENTS; i++)
 		clients[i] = client_free(clients[i]);
+	check_books();
+	for (unsigned i = 0; i < PROCESSES; i++)
+		die(i);
 	check_books();
 	unlink_all();
 	check_books();
@@ -674,6 +862,12 @@ static void end(void)
 	for (int k = 0; k < QUOTA_RESOURCES; k++)
 		HOLDS(server.registry->quota.used[k] == 0);
 	HOLDS(!server.registry->watch.items && server.registry->timers.n == 0);
+	HOLDS(server.registry->recovery.timers.n == 0 && !server.registry->recovery.by_semaphore);
+	for (int i = 0; i < PROCESSES; i++) {
+		HOLDS(!processes[i].estate.lockers && !processes[i].estate.left);
+		estate_fini(&processes[i].estate);
+	}
+	HOLDS(!server.registry->emptied);
 	server.registry = registry_free(server.registry);
 	HOLDS(count_entries(folder) == 2);
 }
@@ -688,6 +882,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc, (void)argv;
 	log_set_level(LOG_LEVEL_ERROR);
 	signal(SIGIO, SIG_IGN);
+	HOLDS(guard_init() == 0);
 	HOLDS(mkdtemp(folder));
 	atexit(remove_folder);
 	/* Keeps a descriptor of the folder for good. */

@@ -2,7 +2,7 @@
 #
 # make fuzz FUZZ_SECONDS=60 runs each over its corpus and then for so long; what it finds is added to
 # the folder fuzz-corpus/ of the build, and a failure leaves its input there as fuzz-NAME-crash-*.
-FUZZERS = config dispatch packet parse
+FUZZERS = config dispatch ledger packet parse
 FUZZ_SECONDS = 60
 FUZZ_DRIVERS =
 
@@ -10,6 +10,7 @@ if ENABLE_FUZZERS
 FUZZ_DRIVERS += \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_dispatch \
+	tests/fuzz/fuzz_ledger \
 	tests/fuzz/fuzz_packet \
 	tests/fuzz/fuzz_parse
 noinst_PROGRAMS += $(FUZZ_DRIVERS)
@@ -22,6 +23,9 @@ tests_fuzz_fuzz_config_LDADD = $(DAEMON_LIBS)
 tests_fuzz_fuzz_dispatch_SOURCES = tests/fuzz/fuzz_dispatch.c tests/fuzz/fuzz.h
 tests_fuzz_fuzz_dispatch_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_dispatch_LDADD = $(DAEMON_LIBS)
+tests_fuzz_fuzz_ledger_SOURCES = tests/fuzz/fuzz_ledger.c tests/fuzz/fuzz.h
+tests_fuzz_fuzz_ledger_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_ledger_LDADD = $(CORE_LIBS)
 tests_fuzz_fuzz_packet_SOURCES = tests/fuzz/fuzz_packet.c tests/fuzz/fuzz.h
 tests_fuzz_fuzz_packet_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_packet_LDADD = $(WIRE_LIBS)

@@ -516,7 +516,8 @@ START_TEST(no_descriptor_left)
 	while (r == 0 && ++m < 20);
 	ck_assert_int_lt(m, 20);
 	expect_no_descriptors(r, "the daemon has no descriptor left (RLIMIT_NOFILE)");
-	expect_no_descriptors(shmd_attach(connection, "s0", 0, &again), "it has no descriptor left (RLIMIT_NOFILE=");
+	expect_no_descriptors(shmd_attach(connection, "s0", 0, &again),
+			      "it has no descriptor left (RLIMIT_NOFILE=");
 	/* What there is goes on: memory, locks, the books, the end of a name, and that of the dead. */
 	strcpy(shmd_segment_data(segments[0]), "");
 	ck_assert_int_eq(shmd_acquire(segments[0], 0), 0);

@@ -13,6 +13,7 @@
 #include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 
 static struct test_daemon daemon_;
 static struct shmd *connection;
+static bool has_no_permits; /* the library refuses to take them here */
 
 /* Starts the daemon where the kernel seems to lack these. */
 static void start_without(const char *features)
@@ -105,8 +107,24 @@ static void holder(struct actor *self, void *context)
 
 /* --- what always works ------------------------------------------------------------------------ */
 
+/* By name, where the library may not. */
+static void check_plain_locking(const struct shmd_segment *segment)
+{
+	sem_t *semaphore = sem_open(shmd_segment_semaphore(segment), 0);
+
+	ck_assert_ptr_ne(semaphore, SEM_FAILED);
+	ck_assert_int_eq(sem_trywait(semaphore), 0);
+	ck_assert_int_eq(sem_trywait(semaphore), -1);
+	ck_assert_int_eq(sem_post(semaphore), 0);
+	sem_close(semaphore);
+}
+
 static void check_locking(struct shmd_segment *segment)
 {
+	if (has_no_permits) {
+		check_plain_locking(segment);
+		return;
+	}
 	ck_assert_int_eq(shmd_acquire(segment, 0), 0);
 	ck_assert_int_eq(shmd_acquire(segment, 0), -EAGAIN);
 	ck_assert_int_eq(shmd_release(segment), 0);
@@ -182,6 +200,7 @@ START_TEST(without_any_pidfd)
 	struct actor actor;
 
 	start_without("peerpidfd pidfd");
+	has_no_permits = true;
 	check_service(0);
 	actor_start(&actor, owner, NULL);
 	actor_await(&actor);
@@ -323,6 +342,98 @@ START_TEST(without_access_control_lists)
 		actor_start(&actor, lock_as_somebody, NULL);
 		actor_finish(&actor);
 	}
+	shmd_detach(segment);
+	stop();
+}
+END_TEST
+
+/* --- permits ---------------------------------------------------------------------------------- */
+
+/* Nobody would tell of a holder's death; what remains is the semaphore itself. */
+START_TEST(without_any_pidfd_no_permits)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd_segment *segment;
+
+	start_without("peerpidfd pidfd");
+	options.permits = _i ? 3 : 1;
+	ck_assert_int_eq(shmd_create(connection, "seg", 1, &options, &segment), 0);
+	ck_assert_int_eq(shmd_acquire(segment, 0), -ENOTSUP);
+	ck_assert_str_eq(shmd_error_message(),
+			 "the daemon's kernel has no pidfds, so that it could not tell this "
+			 "process's death; what remains is sem_open()");
+	ck_assert_int_eq(shmd_release(segment), -ENOTSUP);
+	ck_assert_int_eq(shmd_keep_until_exit(segment), -ENOTSUP);
+	sem_t *raw = sem_open(shmd_segment_semaphore(segment), 0);
+	ck_assert_ptr_ne(raw, SEM_FAILED);
+	ck_assert_int_eq(sem_trywait(raw), 0);
+	ck_assert_int_eq(sem_post(raw), 0);
+	sem_close(raw);
+	shmd_detach(segment);
+	stop();
+}
+END_TEST
+
+static const char *const no_waitv[] = {"futex_waitv", "futex_waitv-by-filter"};
+
+/* Becomes a program that waits for the permit on such a kernel, and has it until its exit. */
+static void lock_without_waitv(struct actor *self, void *context)
+{
+	char deny[1024];
+
+	(void)self;
+	snprintf(deny, sizeof(deny), "%s/tests/system/deny", getenv("top_builddir"));
+	execl(deny, deny, (const char *)context, "--", getenv("SHMDCTL"), "lock", "--timeout=10",
+	      "seg", "true", NULL);
+	_exit(127);
+}
+
+/* The system calls that are blocked in: of a process's only child, which is the one that waits. */
+static long call_of_child(pid_t pid)
+{
+	char path[64];
+	long call = -1;
+	int child = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file || fscanf(file, "%d", &child) != 1)
+		child = 0;
+	if (file)
+		fclose(file);
+	snprintf(path, sizeof(path), "/proc/%d/syscall", child);
+	file = child ? fopen(path, "re") : NULL;
+	if (!file)
+		return -1;
+	if (fscanf(file, "%ld", &call) != 1)
+		call = -1;
+	fclose(file);
+	return call;
+}
+
+/* The client's kernel, not the daemon's. */
+START_TEST(without_futex_waitv)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd_segment *segment;
+	struct actor actor;
+
+	daemon_start(&daemon_, NULL);
+	connection = connect_or_fail();
+	options.permits = _i / 2 ? 3 : 1;
+	ck_assert_int_eq(shmd_create(connection, "seg", 1, &options, &segment), 0);
+	for (unsigned i = 0; i < options.permits; i++)
+		ck_assert_int_eq(shmd_acquire(segment, 0), 0);
+	actor_start(&actor, lock_without_waitv, (void *)no_waitv[_i % 2]);
+	AWAIT(call_of_child(actor.pid) == SYS_futex);
+	/* It goes on sleeping, slice by slice. */
+	AWAIT(call_of_child(actor.pid) != SYS_futex);
+	AWAIT(call_of_child(actor.pid) == SYS_futex);
+	double before = now_ms();
+	ck_assert_int_eq(shmd_release(segment), 0);
+	actor_finish(&actor);
+	printf("# without futex_waitv: woken and done after %.1f ms\n", now_ms() - before);
+	ck_assert_int_eq(shmd_acquire(segment, 10000), 0);
 	shmd_detach(segment);
 	stop();
 }
@@ -548,6 +659,8 @@ int main(void)
 	tcase_add_test(tests, without_inotify);
 	tcase_add_test(tests, without_inotify_watches_left);
 	tcase_add_test(tests, without_access_control_lists);
+	tcase_add_loop_test(tests, without_any_pidfd_no_permits, 0, 2);
+	tcase_add_loop_test(tests, without_futex_waitv, 0, 4);
 	if (geteuid() == 0)
 		tcase_add_test(tests, without_inotify_instances_left);
 	else

@@ -390,6 +390,8 @@ START_TEST(every_operation_has_its_size)
 		[WIRE_LIST] = sizeof(struct wire_page),
 		[WIRE_SHOW] = sizeof(struct wire_show),
 		[WIRE_CLIENTS] = sizeof(struct wire_page),
+		[WIRE_HOLDERS] = sizeof(struct wire_show),
+		[WIRE_KEEP] = sizeof(struct wire_keep),
 	};
 
 	for (int op = WIRE_HELLO; op < WIRE_OPS; op++)

@@ -33,6 +33,8 @@ static const struct denial {
 	{"inotify", SYS_inotify_init1, ANY, 0, EMFILE},
 	{"watches", SYS_inotify_add_watch, ANY, 0, ENOSPC},
 	{"acl", SYS_fsetxattr, ANY, 0, EOPNOTSUPP},
+	{"futex_waitv", SYS_futex_waitv, ANY, 0, ENOSYS}, /* before Linux 5.16 */
+	{"futex_waitv-by-filter", SYS_futex_waitv, ANY, 0, EPERM},
 };
 
 /* The low half of an argument: all that these calls look at, on little-endian machines. */

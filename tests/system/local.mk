@@ -4,10 +4,16 @@ if HAVE_CHECK
 SYSTEM_TESTS = \
 	tests/system/check_access \
 	tests/system/check_daemon \
+	tests/system/check_file_locks \
 	tests/system/check_kernels \
 	tests/system/check_library \
 	tests/system/check_lifetimes \
 	tests/system/check_namespaces \
+	tests/system/check_lock_recovery \
+	tests/system/check_lock_storm \
+	tests/system/check_lock \
+	tests/system/check_lock_hostile \
+	tests/system/check_lock_steps \
 	tests/system/check_protocol \
 	tests/system/check_storm
 check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny
@@ -29,6 +35,11 @@ tests_system_check_daemon_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_daemon_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_daemon_LDADD = $(SYSTEM_LIBS)
 
+tests_system_check_file_locks_SOURCES = tests/system/check_file_locks.c $(HARNESS)
+tests_system_check_file_locks_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_file_locks_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_file_locks_LDADD = $(SYSTEM_LIBS)
+
 tests_system_check_kernels_SOURCES = tests/system/check_kernels.c $(HARNESS)
 tests_system_check_kernels_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_kernels_CFLAGS = $(SYSTEM_CFLAGS)
@@ -49,6 +60,34 @@ tests_system_check_namespaces_SOURCES = tests/system/check_namespaces.c $(HARNES
 tests_system_check_namespaces_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_namespaces_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_namespaces_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_lock_steps_SOURCES = tests/system/check_lock_steps.c $(HARNESS)
+tests_system_check_lock_steps_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_lock_steps_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_lock_steps_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_lock_SOURCES = tests/system/check_lock.c $(HARNESS)
+tests_system_check_lock_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_lock_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_lock_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_lock_hostile_SOURCES = tests/system/check_lock_hostile.c $(HARNESS)
+tests_system_check_lock_hostile_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_lock_hostile_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_lock_hostile_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
+
+## Parts of the daemon and of the library, in one program.
+tests_system_check_lock_recovery_SOURCES = tests/system/check_lock_recovery.c \
+	tests/system/crowd.c tests/system/crowd.h $(HARNESS)
+tests_system_check_lock_recovery_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_lock_recovery_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_lock_recovery_LDADD = libclient.la $(CORE_LIBS) $(CHECK_LIBS)
+
+tests_system_check_lock_storm_SOURCES = tests/system/check_lock_storm.c tests/system/crowd.c \
+	tests/system/crowd.h $(HARNESS)
+tests_system_check_lock_storm_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_lock_storm_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_lock_storm_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_protocol_SOURCES = tests/system/check_protocol.c $(HARNESS)
 tests_system_check_protocol_CPPFLAGS = $(SYSTEM_CPPFLAGS)

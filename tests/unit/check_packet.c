@@ -20,12 +20,14 @@ static void set_up(void)
 	packet_writer_init(&writer, packet.bytes, sizeof(packet.bytes));
 }
 
-/* Adds a whole request with a body of zeroes, which is returned. */
+/* Adds a whole request with a body of zeroes, which is returned; one that needs an id has one. */
 static void *add(enum wire_op op, size_t size)
 {
 	packet_begin(&writer, op, 7);
 	void *body = packet_append(&writer, size);
 	packet_end(&writer, 0, 0);
+	if (op == WIRE_KEEP && size == sizeof(struct wire_keep))
+		((struct wire_keep *)body)->id = 1;
 	return body;
 }
 
@@ -68,6 +70,8 @@ static const struct {
 	{WIRE_LIST, "list", sizeof(struct wire_page), false},
 	{WIRE_SHOW, "show", sizeof(struct wire_show), false},
 	{WIRE_CLIENTS, "clients", sizeof(struct wire_page), false},
+	{WIRE_HOLDERS, "holders", sizeof(struct wire_show), false},
+	{WIRE_KEEP, "keep", sizeof(struct wire_keep), true},
 };
 #define N_FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -258,6 +262,8 @@ START_TEST(names_are_terminated_and_padded)
 	expect_bad_names(ADD(WIRE_UNLINK, wire_unlink)->name);
 	set_up();
 	expect_bad_names(ADD(WIRE_SHOW, wire_show)->name);
+	set_up();
+	expect_bad_names(ADD(WIRE_HOLDERS, wire_show)->name);
 }
 END_TEST
 
@@ -339,6 +345,17 @@ START_TEST(an_id_and_a_name_are_one_too_many)
 	request->name[0] = '\0';
 	request->name[1] = 'a';
 	expect_bad("padded");
+}
+END_TEST
+
+START_TEST(keeping_needs_an_id)
+{
+	struct wire_keep *keep = ADD(WIRE_KEEP, wire_keep);
+
+	keep->id = UINT64_MAX;
+	expect_good(1);
+	keep->id = 0;
+	expect_bad("no id");
 }
 END_TEST
 
@@ -448,6 +465,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, unknown_flags_are_bad);
 	tcase_add_test(tests, create_has_its_rules);
 	tcase_add_test(tests, an_id_and_a_name_are_one_too_many);
+	tcase_add_test(tests, keeping_needs_an_id);
 	tcase_add_test(tests, replies_are_read_in_order);
 	tcase_add_test(tests, a_reply_that_does_not_fit_is_bad);
 	tcase_add_test(tests, the_writer_stops_at_its_room);

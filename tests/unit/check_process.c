@@ -14,9 +14,11 @@
 #include "unit.h"
 
 #include "base/cleanup.h"
+#include "core/ledger.h"
 #include "shmd/process.h"
 
 static struct process_table table;
+static struct estate *emptied;
 static int listener;
 static struct sockaddr_un address;
 static unsigned descriptors;
@@ -29,7 +31,7 @@ static void set_up(void)
 	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
 	ck_assert_int_eq(listen(listener, 16), 0);
 	descriptors = unit_descriptors();
-	ck_assert_int_eq(process_table_init(&table), 0);
+	ck_assert_int_eq(process_table_init(&table, &emptied), 0);
 }
 
 static void tear_down(void)
@@ -261,6 +263,121 @@ START_TEST(without_a_number_nothing_is_shared)
 }
 END_TEST
 
+/* --- what outlives the connections ------------------------------------------------------------ */
+
+static struct ledger ledger;
+
+static struct locker *give_number(struct process *process)
+{
+	struct locker *locker;
+
+	ck_assert_int_eq(locker_new(&ledger, &process->estate, 1, process->pid, 0, &locker), 0);
+	return locker;
+}
+
+/* Its numbers are its own until it dies, however many connections it has then. */
+START_TEST(an_estate_keeps_the_entry)
+{
+	struct unit_child child = connected_child(2);
+	int fds[2] = {accept_one(), accept_one()};
+	struct process *process = get(fds[0], child.pid);
+
+	ledger_init(&ledger, 1);
+	struct locker *locker = give_number(process);
+	process_put(process);
+	close_fd(fds[0]);
+	ck_assert_ptr_eq(get(fds[1], child.pid), process);
+	ck_assert_ptr_eq(process_of(&process->estate), process);
+	process_put(process);
+	/* Its death is told all the same. */
+	ck_assert_int_eq(kill(child.pid, SIGKILL), 0);
+	unit_wait(table.epoll);
+	ck_assert_ptr_eq(process_table_next_dead(&table), process);
+	process_retire(process);
+	process_put(process);
+	ck_assert_ptr_eq(table.all, process);
+	locker_free(locker);
+	ck_assert_ptr_eq(emptied, &process->estate);
+	process_put(process);
+	ck_assert_ptr_null(table.all);
+	ck_assert_ptr_null(emptied);
+	unit_join(&child);
+	close_fd(fds[1]);
+	ledger_fini(&ledger);
+}
+END_TEST
+
+/* Nobody else is taken for it, and its descriptor is not kept for as long as its permits are. */
+START_TEST(the_retired_are_not_named_again)
+{
+	struct unit_child child = connected_child(1);
+	int fd = accept_one();
+	struct process *process = get(fd, child.pid);
+
+	ledger_init(&ledger, 1);
+	give_number(process);
+	unit_join(&child);
+	ck_assert_ptr_eq(process_table_next_dead(&table), process);
+	unsigned before = unit_descriptors();
+	process_retire(process);
+	ck_assert_uint_eq(unit_descriptors(), before - 1);
+	ck_assert_ptr_null(process_table_next_dead(&table));
+	ck_assert_ptr_null(table.by_pid);
+	/* Twice does no harm. */
+	process_retire(process);
+	ck_assert_uint_eq(unit_descriptors(), before - 1);
+	ledger_clear(&ledger);
+	process_put(process);
+	ck_assert_ptr_null(table.all);
+	close_fd(fd);
+	ledger_fini(&ledger);
+}
+END_TEST
+
+/* Its number came again, while what it held is still to be given back. */
+START_TEST(a_retired_one_makes_room_for_its_number)
+{
+	struct unit_child first = connected_child(1), second = connected_child(1);
+	int fds[2] = {accept_one(), accept_one()};
+	struct process *older = get(fds[0], first.pid);
+
+	ledger_init(&ledger, 1);
+	struct locker *locker = give_number(older);
+	unit_join(&first);
+	process_retire(older);
+	struct process *newer = get(fds[1], first.pid);
+	ck_assert_ptr_ne(newer, older);
+	ck_assert_ptr_null(newer->estate.lockers);
+	locker_free(locker);
+	process_put(older);
+	ck_assert_ptr_eq(get(fds[1], first.pid), newer);
+	process_put(newer);
+	unit_join(&second);
+	close_fd(fds[0]);
+	close_fd(fds[1]);
+	ledger_fini(&ledger);
+}
+END_TEST
+
+/* At the daemon's end nobody has died, and everything goes. */
+START_TEST(the_end_takes_the_estates_along)
+{
+	struct unit_child child = connected_child(1);
+	int fd = accept_one();
+	struct process *process = get(fd, child.pid);
+
+	ledger_init(&ledger, 1);
+	give_number(process);
+	process_put(process);
+	process_table_fini(&table);
+	ck_assert_ptr_null(ledger.lockers);
+	ck_assert_ptr_null(emptied);
+	unit_join(&child);
+	close_fd(fd);
+	ledger_fini(&ledger);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
 	tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -273,4 +390,8 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_number_may_come_again);
 	tcase_add_test(tests, our_own_pair_of_sockets);
 	tcase_add_test(tests, without_a_number_nothing_is_shared);
+	tcase_add_test(tests, an_estate_keeps_the_entry);
+	tcase_add_test(tests, the_retired_are_not_named_again);
+	tcase_add_test(tests, a_retired_one_makes_room_for_its_number);
+	tcase_add_test(tests, the_end_takes_the_estates_along);
 }

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/guard.h"
 #include "core/memory.h"
 #include "core/registry.h"
 
@@ -27,17 +28,19 @@
 
 static struct registry *registry;
 static struct session alice, alice_again, bob, daemon_user, stranger;
+static struct estate alices, bobs; /* their processes' */
 static struct refusal why;
 static uint64_t now;
 static unsigned descriptors;
 
-static void enter(struct session *session, uint64_t id, uid_t uid)
+static void enter(struct session *session, uint64_t id, uid_t uid, struct estate *estate)
 {
 	struct credentials who;
 
 	credentials_init(&who, uid, uid, NULL, 0);
 	session_init(session, id, 0, &who);
 	session->can_lock = true;
+	session->estate = estate;
 }
 
 static void set_up(void)
@@ -54,11 +57,15 @@ static void set_up(void)
 	ck_assert_str_eq(registry->degraded, "");
 #endif
 	ck_assert(registry->has_leases);
-	enter(&alice, 1, ALICE);
-	enter(&alice_again, 2, ALICE);
-	enter(&bob, 3, BOB);
-	enter(&daemon_user, 4, geteuid());
-	enter(&stranger, 5, 65534);
+	ck_assert_int_eq(guard_init(), 0);
+	estate_init(&alices, &registry->emptied);
+	estate_init(&bobs, &registry->emptied);
+	enter(&alice, 1, ALICE, &alices);
+	enter(&alice_again, 2, ALICE, &alices);
+	enter(&bob, 3, BOB, &bobs);
+	/* Nobody would tell of their deaths. */
+	enter(&daemon_user, 4, geteuid(), NULL);
+	enter(&stranger, 5, 65534, NULL);
 	now = 5000 * SECOND;
 }
 
@@ -97,6 +104,8 @@ static void tear_down(void)
 	registry_leave(registry, &alice_again);
 	registry_leave(registry, &bob);
 	registry_leave(registry, &daemon_user);
+	estate_fini(&alices);
+	estate_fini(&bobs);
 	registry = registry_free(registry);
 	ck_assert_uint_eq(unit_entries(unit_folder), 0);
 	ck_assert_uint_eq(unit_descriptors(), descriptors);
@@ -979,6 +988,342 @@ START_TEST(semaphores_are_for_writers)
 }
 END_TEST
 
+/* --- permits ---------------------------------------------------------------------------------- */
+
+static struct grant lock_as(struct session *session, const char *name, bool read_only)
+{
+	struct grant grant;
+
+	ck_assert_int_eq(registry_attach(registry, session, 0, name, read_only, now, &grant, &why),
+			 0);
+	close_fd(grant.fd);
+	registry_grant_lock(registry, session, read_only, &grant);
+	return grant;
+}
+
+static unsigned number_of(struct session *session, const char *name)
+{
+	struct grant grant = lock_as(session, name, false);
+
+	ck_assert_int_eq(grant.lock, LOCK_GRANTED);
+	ck_assert_uint_gt(grant.number, 0);
+	return grant.number;
+}
+
+/* As the library would, in the slot of a segment with several permits. */
+static void hold(const struct segment *segment, unsigned number, uint32_t permits)
+{
+	uint64_t slot = permits, word = segment->ledger.permits - permits;
+
+	ck_assert_int_eq(pwrite(segment->ledger.fd, &slot, sizeof(slot),
+				(off_t)(number * sizeof(slot))),
+			 sizeof(slot));
+	ck_assert_int_eq(pwrite(segment->semaphore.fd, &word, sizeof(word), 0), sizeof(word));
+}
+
+static struct segment *make_lockable(enum lifetime lifetime)
+{
+	struct creation what = creation("a", lifetime);
+
+	what.mode = 0666;
+	what.permits = 3;
+	struct grant grant = create_as(&alice, &what);
+	close_fd(grant.fd);
+	return grant.segment;
+}
+
+START_TEST(who_may_lock_gets_a_number)
+{
+	struct creation what = creation("one", LIFETIME_CLIENTS);
+
+	close_fd(create_as(&alice, &what).fd);
+	struct grant grant = lock_as(&alice, "one", false);
+	ck_assert_int_eq(grant.lock, LOCK_GRANTED);
+	ck_assert_uint_eq(grant.number, 1);
+	ck_assert_int_eq(grant.ledger_fd, -1);
+	const struct segment *a = make_lockable(LIFETIME_CLIENTS);
+	grant = lock_as(&alice, "a", false);
+	ck_assert_int_eq(grant.ledger_fd, a->ledger.fd);
+	ck_assert_int_eq(grant.semaphore_fd, a->semaphore.fd);
+	/* One for each pair, however often it attaches. */
+	ck_assert_uint_eq(number_of(&alice, "a"), grant.number);
+	ck_assert_uint_ne(number_of(&alice_again, "a"), grant.number);
+	ck_assert_uint_ne(number_of(&bob, "a"), grant.number);
+	ck_assert_uint_ne(number_of(&bob, "a"), number_of(&alice_again, "a"));
+}
+END_TEST
+
+START_TEST(who_may_not_is_told_why)
+{
+	struct creation what = creation("readers", LIFETIME_CLIENTS);
+
+	make_shared(&alice, "a", LIFETIME_CLIENTS, 0);
+	what.readers_lock = true;
+	close_fd(create_as(&alice, &what).fd);
+	what = creation("none", LIFETIME_CLIENTS);
+	what.permits = 0;
+	close_fd(create_as(&alice, &what).fd);
+	ck_assert_int_eq(lock_as(&alice, "none", false).lock, LOCK_NO_SEMAPHORE);
+	ck_assert_int_eq(lock_as(&bob, "a", true).lock, LOCK_READ_ONLY);
+	ck_assert_int_eq(lock_as(&alice, "readers", true).lock, LOCK_GRANTED);
+	ck_assert_int_eq(lock_as(&daemon_user, "a", false).lock, LOCK_UNWATCHED);
+	bob.can_lock = false;
+	struct grant refused = lock_as(&bob, "a", false);
+	ck_assert_int_eq(refused.lock, LOCK_LAYOUT);
+	ck_assert_uint_eq(refused.number, 0);
+	ck_assert_int_eq(refused.ledger_fd, -1);
+	registry->has_words = false;
+	ck_assert_int_eq(lock_as(&alice, "a", false).lock, LOCK_LAYOUT);
+}
+END_TEST
+
+START_TEST(all_numbers_may_be_given)
+{
+	struct segment *a = make_lockable(LIFETIME_CLIENTS);
+	struct locker *locker;
+	struct estate crowd;
+
+	estate_init(&crowd, &registry->emptied);
+	for (unsigned i = 0; i < WORD_NUMBER_MAX; i++)
+		ck_assert_int_eq(locker_new(&a->ledger, &crowd, a->id, 1, 1, &locker), 0);
+	ck_assert_int_eq(lock_as(&bob, "a", false).lock, LOCK_NO_NUMBER);
+	locker_free(locker);
+	ck_assert_uint_eq(number_of(&bob, "a"), WORD_NUMBER_MAX);
+	estate_fini(&crowd);
+}
+END_TEST
+
+START_TEST(detaching_gives_the_number_back)
+{
+	struct segment *a = make_lockable(LIFETIME_PERSISTENT);
+	unsigned number = number_of(&alice, "a");
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(detach(&alice, a->id, false), 0);
+	ck_assert_ptr_null(a->ledger.lockers);
+	ck_assert_ptr_eq(registry_take_emptied(registry), &alices);
+	ck_assert_ptr_null(registry_take_emptied(registry));
+	ck_assert_uint_eq(number_of(&bob, "a"), number);
+}
+END_TEST
+
+/* Who held a permit as it detached holds it still, at the price of the attachment. */
+START_TEST(a_held_number_is_kept)
+{
+	struct segment *a = make_lockable(LIFETIME_PERSISTENT);
+	unsigned number = number_of(&alice, "a");
+
+	hold(a, number, 1);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(detach(&alice, a->id, false), 0);
+	ck_assert_uint_eq(a->n_attachments, 0);
+	ck_assert_uint_eq(quota_used_by(&registry->quota, ALICE, QUOTA_ATTACHMENTS), 1);
+	ck_assert_ptr_null(registry_take_emptied(registry));
+	ck_assert_uint_ne(number_of(&bob, "a"), number);
+	/* Its process goes on with it, through whichever connection. */
+	ck_assert_uint_eq(number_of(&alice_again, "a"), number);
+	ck_assert_uint_eq(quota_used_by(&registry->quota, ALICE, QUOTA_ATTACHMENTS), 1);
+}
+END_TEST
+
+/* A process that has lost its connection may be inside its critical section. */
+START_TEST(leaving_is_no_death)
+{
+	struct segment *a = make_lockable(LIFETIME_PERSISTENT);
+	unsigned number = number_of(&alice, "a");
+
+	hold(a, number, 2);
+	leave(&alice);
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 1);
+	ck_assert_ptr_nonnull(a->ledger.lockers);
+	ck_assert_uint_eq(quota_used_by(&registry->quota, ALICE, QUOTA_ATTACHMENTS), 1);
+	registry_bury(registry, &alices);
+	run();
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 3);
+	ck_assert_uint_eq(registry->statistics.counts[STATISTIC_LOCKS_RECOVERED], 2);
+	ck_assert_uint_eq(quota_used_by(&registry->quota, ALICE, QUOTA_ATTACHMENTS), 0);
+	ck_assert_ptr_eq(registry_take_emptied(registry), &alices);
+}
+END_TEST
+
+/* As the daemon does it: the death first, and then the connections go. */
+START_TEST(burying_takes_all_of_a_process)
+{
+	struct segment *a = make_lockable(LIFETIME_CLIENTS);
+	unsigned one = number_of(&alice, "a"), two = number_of(&alice_again, "a");
+	unsigned bobs_number = number_of(&bob, "a");
+
+	hold(a, one, 1);
+	hold(a, two, 1);
+	hold(a, bobs_number, 1);
+	uint64_t word = 0;
+	ck_assert_int_eq(pwrite(a->semaphore.fd, &word, sizeof(word), 0), sizeof(word));
+	registry_bury(registry, &alices);
+	registry_leave(registry, &alice);
+	registry_leave(registry, &alice_again);
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 0);
+	run();
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 2);
+	ck_assert_uint_eq(a->ledger.lockers->number, bobs_number);
+	ck_assert_ptr_null(a->ledger.lockers->next);
+	ck_assert_ptr_eq(registry_take_emptied(registry), &alices);
+	leave(&bob);
+	assert_nothing_left();
+}
+END_TEST
+
+START_TEST(keeping_is_for_who_has_a_number)
+{
+	struct segment *a = make_shared(&alice, "a", LIFETIME_CLIENTS, 0);
+
+	ck_assert_int_eq(registry_keep(registry, &alice, a->id, &why), REFUSAL_NOT_FOUND);
+	unit_assert_has(why.text, "no number");
+	number_of(&alice, "a");
+	ck_assert_int_eq(registry_keep(registry, &alice, a->id, &why), 0);
+	ck_assert_int_eq(registry_keep(registry, &alice, a->id, &why), 0);
+	ck_assert_uint_eq(a->ledger.n_kept, 1);
+	ck_assert_int_eq(registry_keep(registry, &alice_again, a->id, &why), REFUSAL_NOT_FOUND);
+	ck_assert_int_eq(registry_keep(registry, &bob, a->id + 1, &why), REFUSAL_NOT_FOUND);
+}
+END_TEST
+
+/* With nobody attached, and no memory mapped anywhere. */
+START_TEST(keeping_keeps_the_segment)
+{
+	struct segment *a = make_lockable(LIFETIME_CLIENTS);
+	unsigned number = number_of(&alice, "a");
+
+	hold(a, number, 1);
+	ck_assert_int_eq(registry_keep(registry, &alice, a->id, &why), 0);
+	leave(&alice);
+	run_at(now + 1000 * SECOND);
+	ck_assert(is_named("a"));
+	if (_i) {
+		ck_assert_int_eq(unlink_name(&daemon_user, "a"), 0);
+		ck_assert_int_eq(a->state, SEGMENT_DROPPED);
+	}
+	registry_bury(registry, &alices);
+	run();
+	assert_nothing_left();
+	ck_assert_uint_eq(registry->statistics.counts[STATISTIC_LOCKS_RECOVERED], 0);
+}
+END_TEST
+
+/* Without a wish to keep it, what a process left behind does not. */
+START_TEST(what_is_left_behind_keeps_nothing)
+{
+	struct segment *a = make_lockable(LIFETIME_CLIENTS);
+
+	hold(a, number_of(&alice, "a"), 1);
+	leave(&alice);
+	assert_nothing_left();
+	ck_assert_ptr_eq(registry_take_emptied(registry), &alices);
+	/* Nothing is left that a death could find. */
+	registry_bury(registry, &alices);
+	run();
+}
+END_TEST
+
+static int open_by_name(const struct segment *segment)
+{
+	char file[64];
+
+	snprintf(file, sizeof(file), "sem.%s", segment->semaphore.name);
+	int fd = openat(registry->instance.folder, file, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void take_by_name(int fd)
+{
+	uint64_t word = 2;
+
+	ck_assert_int_eq(pwrite(fd, &word, sizeof(word), 0), sizeof(word));
+}
+
+static void hear_and_settle(void)
+{
+	unit_wait(registry->watch.fd);
+	registry_read_watch(registry, now);
+	run();
+	while (registry_next_deadline(registry))
+		run_at(registry_next_deadline(registry));
+}
+
+START_TEST(a_close_makes_an_audit_due)
+{
+	struct segment *a = make_lockable(LIFETIME_PERSISTENT);
+	struct segment *b = make(&alice, "b", LIFETIME_PERSISTENT);
+	int fd = open_by_name(a);
+
+	take_by_name(fd);
+	close_fd(fd);
+	unit_wait(registry->watch.fd);
+	registry_read_watch(registry, now);
+	ck_assert(a->is_audit_due);
+	ck_assert(!b->is_audit_due);
+	run();
+	while (registry_next_deadline(registry))
+		run_at(registry_next_deadline(registry));
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 3);
+	ck_assert_uint_eq(registry->statistics.counts[STATISTIC_LOCKS_RECOVERED], 1);
+}
+END_TEST
+
+START_TEST(a_close_after_the_unlink_too)
+{
+	struct segment *a = make_lockable(LIFETIME_PERSISTENT);
+
+	number_of(&alice, "a");
+	int fd = open_by_name(a);
+	ck_assert_int_eq(unlink_name(&alice, "a"), 0);
+	take_by_name(fd);
+	close_fd(fd);
+	hear_and_settle();
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 3);
+	leave(&alice);
+	assert_nothing_left();
+}
+END_TEST
+
+/* What the kernel has lost may have been any file's. */
+START_TEST(lost_words_make_all_audits_due)
+{
+	struct segment *a = make_lockable(LIFETIME_PERSISTENT);
+	struct segment *b = make(&alice, "b", LIFETIME_PERSISTENT);
+	struct segment *silent = make(&alice, "c", LIFETIME_PERSISTENT);
+
+	/* Two files in turn, for a word that only repeats the last is none. */
+	for (int i = 0; i < 40000; i++)
+		close_fd(open_by_name(i % 2 ? a : b));
+	for (int i = 0; !silent->is_audit_due; i++) {
+		ck_assert_int_lt(i, 10000);
+		unit_wait(registry->watch.fd);
+		registry_read_watch(registry, now);
+	}
+	run();
+	ck_assert(!silent->is_audit_due);
+}
+END_TEST
+
+/* Without the folder's watch, the last client's going has to do. */
+START_TEST(without_inotify_the_last_client_audits)
+{
+	struct segment *a = make_lockable(LIFETIME_PERSISTENT);
+	int fd = open_by_name(a);
+
+	watch_fini(&registry->watch);
+	registry->watch.folder = 0;
+	number_of(&bob, "a");
+	take_by_name(fd);
+	close_fd(fd);
+	leave(&bob);
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 2);
+	leave(&alice);
+	ck_assert_int_eq(semaphore_value(&a->semaphore), 3);
+}
+END_TEST
+
 /* --- kernels that tell less ------------------------------------------------------------------- */
 
 START_TEST(without_leases_the_books_decide)
@@ -1113,6 +1458,20 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, detach_counts_each_access);
 	tcase_add_test(tests, each_attachment_has_its_own_file_locks);
 	tcase_add_test(tests, semaphores_are_for_writers);
+	tcase_add_test(tests, who_may_lock_gets_a_number);
+	tcase_add_test(tests, who_may_not_is_told_why);
+	tcase_add_test(tests, all_numbers_may_be_given);
+	tcase_add_test(tests, detaching_gives_the_number_back);
+	tcase_add_test(tests, a_held_number_is_kept);
+	tcase_add_test(tests, leaving_is_no_death);
+	tcase_add_test(tests, burying_takes_all_of_a_process);
+	tcase_add_test(tests, keeping_is_for_who_has_a_number);
+	tcase_add_loop_test(tests, keeping_keeps_the_segment, 0, 2);
+	tcase_add_test(tests, what_is_left_behind_keeps_nothing);
+	tcase_add_test(tests, a_close_makes_an_audit_due);
+	tcase_add_test(tests, a_close_after_the_unlink_too);
+	tcase_add_test(tests, lost_words_make_all_audits_due);
+	tcase_add_test(tests, without_inotify_the_last_client_audits);
 	tcase_add_test(tests, without_leases_the_books_decide);
 	tcase_add_test(tests, without_inotify_it_looks_again_and_again);
 	tcase_add_test(tests, settling_is_sliced);

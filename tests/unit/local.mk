@@ -1,6 +1,7 @@
 # tests/unit: a program for each module, linked with its own layer and those below it
 if HAVE_CHECK
 BASE_UNITS = \
+	tests/unit/check_guard \
 	tests/unit/check_hash \
 	tests/unit/check_heap \
 	tests/unit/check_lockfile \
@@ -9,14 +10,18 @@ BASE_UNITS = \
 	tests/unit/check_text
 WIRE_UNITS = \
 	tests/unit/check_channel \
-	tests/unit/check_packet
+	tests/unit/check_packet \
+	tests/unit/check_word
 CORE_UNITS = \
 	tests/unit/check_access \
 	tests/unit/check_instance \
 	tests/unit/check_lease \
+	tests/unit/check_ledger \
+	tests/unit/check_locker \
 	tests/unit/check_memory \
 	tests/unit/check_name \
 	tests/unit/check_quota \
+	tests/unit/check_recovery \
 	tests/unit/check_registry \
 	tests/unit/check_segment \
 	tests/unit/check_semaphore \
@@ -26,9 +31,12 @@ DAEMON_UNITS = \
 	tests/unit/check_config \
 	tests/unit/check_helper \
 	tests/unit/check_process
+CLIENT_UNITS = \
+	tests/unit/check_gate
 
-check_PROGRAMS += $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS)
-TESTS += $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS)
+UNITS = $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS) $(CLIENT_UNITS)
+check_PROGRAMS += $(UNITS)
+TESTS += $(UNITS)
 
 UNIT = tests/unit/unit.c tests/unit/unit.h
 UNIT_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
@@ -36,7 +44,11 @@ UNIT_BASE = libbase.la $(CHECK_LIBS)
 UNIT_WIRE = $(WIRE_LIBS) $(CHECK_LIBS)
 UNIT_CORE = $(CORE_LIBS) $(CHECK_LIBS)
 UNIT_DAEMON = $(DAEMON_LIBS) $(CHECK_LIBS)
+UNIT_CLIENT = libclient.la $(WIRE_LIBS) $(CHECK_LIBS)
 
+tests_unit_check_guard_SOURCES = tests/unit/check_guard.c $(UNIT)
+tests_unit_check_guard_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_guard_LDADD = $(UNIT_BASE)
 tests_unit_check_hash_SOURCES = tests/unit/check_hash.c $(UNIT)
 tests_unit_check_hash_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_hash_LDADD = $(UNIT_BASE)
@@ -61,6 +73,9 @@ tests_unit_check_channel_LDADD = $(UNIT_WIRE)
 tests_unit_check_packet_SOURCES = tests/unit/check_packet.c $(UNIT)
 tests_unit_check_packet_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_packet_LDADD = $(UNIT_WIRE)
+tests_unit_check_word_SOURCES = tests/unit/check_word.c $(UNIT)
+tests_unit_check_word_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_word_LDADD = $(UNIT_WIRE)
 tests_unit_check_access_SOURCES = tests/unit/check_access.c $(UNIT)
 tests_unit_check_access_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_access_LDADD = $(UNIT_CORE)
@@ -70,6 +85,12 @@ tests_unit_check_instance_LDADD = $(UNIT_CORE)
 tests_unit_check_lease_SOURCES = tests/unit/check_lease.c $(UNIT)
 tests_unit_check_lease_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_lease_LDADD = $(UNIT_CORE)
+tests_unit_check_ledger_SOURCES = tests/unit/check_ledger.c $(UNIT)
+tests_unit_check_ledger_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_ledger_LDADD = $(UNIT_CORE)
+tests_unit_check_locker_SOURCES = tests/unit/check_locker.c $(UNIT)
+tests_unit_check_locker_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_locker_LDADD = $(UNIT_CORE)
 tests_unit_check_memory_SOURCES = tests/unit/check_memory.c $(UNIT)
 tests_unit_check_memory_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_memory_LDADD = $(UNIT_CORE)
@@ -79,6 +100,9 @@ tests_unit_check_name_LDADD = $(UNIT_CORE)
 tests_unit_check_quota_SOURCES = tests/unit/check_quota.c $(UNIT)
 tests_unit_check_quota_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_quota_LDADD = $(UNIT_CORE)
+tests_unit_check_recovery_SOURCES = tests/unit/check_recovery.c $(UNIT)
+tests_unit_check_recovery_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_recovery_LDADD = $(UNIT_CORE)
 tests_unit_check_registry_SOURCES = tests/unit/check_registry.c $(UNIT)
 tests_unit_check_registry_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_registry_LDADD = $(UNIT_CORE)
@@ -100,6 +124,9 @@ tests_unit_check_helper_LDADD = $(UNIT_DAEMON)
 tests_unit_check_process_SOURCES = tests/unit/check_process.c $(UNIT)
 tests_unit_check_process_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_process_LDADD = $(UNIT_DAEMON)
+tests_unit_check_gate_SOURCES = tests/unit/check_gate.c $(UNIT)
+tests_unit_check_gate_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_gate_LDADD = $(UNIT_CLIENT)
 ## Built with a system folder of its own, relative to where the test stands.
 tests_unit_check_config_SOURCES = tests/unit/check_config.c src/shmd/config.c $(UNIT)
 tests_unit_check_config_CPPFLAGS = $(AM_CPPFLAGS) -USYSCONFDIR -DSYSCONFDIR='"."'

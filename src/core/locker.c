@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/locker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "core/ledger.h"
+
+void estate_init(struct estate *estate, struct estate **emptied)
+{
+	*estate = (struct estate){.emptied = emptied};
+}
+
+static void estate_list(struct estate *estate)
+{
+	if (estate->is_listed)
+		return;
+	estate->is_listed = true;
+	DL_APPEND(*estate->emptied, estate);
+}
+
+void estate_unlist(struct estate *estate)
+{
+	if (!estate->is_listed)
+		return;
+	estate->is_listed = false;
+	DL_DELETE(*estate->emptied, estate);
+}
+
+void estate_fini(struct estate *estate)
+{
+	struct locker *locker, *next;
+
+	DL_FOREACH_SAFE2(estate->lockers, locker, next, estate_next)
+	locker_free(locker);
+	estate_unlist(estate);
+}
+
+int locker_new(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
+	       uid_t uid, struct locker **ret)
+{
+	struct locker *locker = calloc(1, sizeof(*locker));
+
+	if (!locker)
+		return -ENOMEM;
+	int number = ledger_take_number(ledger);
+	if (number < 0) {
+		free(locker);
+		return number;
+	}
+	*locker = (struct locker){.ledger = ledger,
+				  .estate = estate,
+				  .number = (unsigned)number,
+				  .segment_id = segment_id,
+				  .pid = pid,
+				  .uid = uid};
+	estate_unlist(estate);
+	DL_APPEND(ledger->lockers, locker);
+	DL_APPEND2(estate->lockers, locker, estate_prev, estate_next);
+	*ret = locker;
+	return 0;
+}
+
+static void take_out_of_left(struct locker *locker)
+{
+	if (!HASH_ADDED(hh, locker))
+		return;
+	HASH_DEL(locker->estate->left, locker);
+	locker->hh.tbl = NULL;
+}
+
+struct locker *locker_free(struct locker *locker)
+{
+	if (!locker)
+		return NULL;
+	take_out_of_left(locker);
+	DL_DELETE(locker->ledger->lockers, locker);
+	DL_DELETE2(locker->estate->lockers, locker, estate_prev, estate_next);
+	ledger_return_number(locker->ledger, locker);
+	charge_release(&locker->charge);
+	if (!locker->estate->lockers)
+		estate_list(locker->estate);
+	free(locker);
+	return NULL;
+}
+
+void locker_leave(struct locker *locker, struct charge *charge)
+{
+	locker->was_left = true;
+	locker->charge = *charge;
+	*charge = (struct charge){0};
+	/* Without memory it stays all the same, and is only not taken up again. */
+	HASH_ADD(hh, locker->estate->left, segment_id, sizeof(locker->segment_id), locker);
+}
+
+struct locker *locker_take_up(struct estate *estate, uint64_t segment_id)
+{
+	struct locker *locker;
+
+	HASH_FIND(hh, estate->left, &segment_id, sizeof(segment_id), locker);
+	if (!locker)
+		return NULL;
+	take_out_of_left(locker);
+	charge_release(&locker->charge);
+	return locker;
+}

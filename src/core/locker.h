@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who may take permits of a segment: a client's number in the segment's ledger, and what a process
+ * leaves behind. A number outlives its attachment, because a process that has lost its connection may
+ * still be inside its critical section; it ends with the process, or with the segment.
+ */
+#ifndef CORE_LOCKER_H
+#define CORE_LOCKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/hash.h"
+#include "core/quota.h"
+
+struct estate;
+struct ledger;
+
+struct locker {
+	struct ledger *ledger;
+	struct estate *estate;
+	unsigned number;     /* 1 to WORD_NUMBER_MAX, in the word and as the slot's index */
+	uint64_t segment_id; /* the key in estate->left */
+	pid_t pid;
+	uid_t uid;
+	bool until_exit;      /* its process's end is a release, and no death */
+	bool is_dead;         /* its process is; what it holds is to be given back */
+	bool was_left;        /* a handle that no attachment stands for may still lock by it */
+	struct charge charge; /* the attachment's, once that has gone */
+	struct locker *prev, *next;               /* in ledger->lockers */
+	struct locker *estate_prev, *estate_next; /* in estate->lockers */
+	UT_hash_handle hh;                        /* in estate->left, without an attachment */
+};
+
+/* The lockers of one process. Embedded in whatever stands for the process, and told of its death by
+ * that. */
+struct estate {
+	struct locker *lockers;
+	struct locker *left;     /* those without an attachment */
+	struct estate **emptied; /* the list it goes to when its last locker has gone */
+	bool is_listed;          /* there */
+	struct estate *prev, *next;
+};
+
+void estate_init(struct estate *estate, struct estate **emptied);
+
+/* Takes it off the list, if it is there. */
+void estate_unlist(struct estate *estate);
+
+/* Frees what is left in it, and takes it off the list. */
+void estate_fini(struct estate *estate);
+
+/* Gives a client a number. Returns 0; -ENOMEM; -EDQUOT: all numbers are given. */
+int locker_new(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
+	       uid_t uid, struct locker **ret);
+
+/* Takes the number back: nobody may take or give permits by it any more. Returns NULL. */
+struct locker *locker_free(struct locker *locker);
+
+/* Its attachment goes, and leaves its charge to it. */
+void locker_leave(struct locker *locker, struct charge *charge);
+
+/* One that the same process has left behind in that segment, for a new attachment of the process's
+ * to go on with; or NULL. */
+struct locker *locker_take_up(struct estate *estate, uint64_t segment_id);
+
+#endif
