@@ -12,7 +12,7 @@ SHMD_SOCKET=$dir/shmd.sock
 export SHMD_SOCKET
 
 cleanup() {
-  [ -z "$client" ] || kill "$client" 2>/dev/null || true
+  [ -z "$client" ] || kill -9 "$client" 2>/dev/null || true
   [ -z "$daemon" ] || { kill "$daemon" 2>/dev/null && wait "$daemon"; } || true
   rm -rf "$dir"
 }
@@ -43,30 +43,41 @@ say "A writer and a reader take 1000 turns each on 64 bytes, kept apart by a fil
 say "The same, kept apart by the semaphore that comes with the segment"
 "$build/examples/semaphore"
 
+say "A writer is killed in the middle of its turn: a file lock goes with it, and nobody is told"
+"$build/examples/killed-flock"
+
+say "The same with the semaphore: the daemon gives the permit back, and the next one is told"
+"$build/examples/killed-semaphore"
+
 say "Any program may share data by name: put and get"
 shmdctl create notes 64
 echo "hello from one process" | shmdctl put notes
 printf 'read by another one: '
 shmdctl get notes | tr -d '\0'
-shmdctl unlink notes
 
-say "A client makes a segment that is to end with it"
-"$build/shmdctl" create --hold --lifetime=owner crash 16M <"$dir/hold" &
+say "A client makes a segment that is to end with it, and takes the lock of the notes"
+"$build/examples/holder" crash notes >"$dir/hold" &
 client=$!
-exec 4>"$dir/hold"
-until shmdctl show crash >/dev/null 2>&1; do
-  kill -0 "$client"
-done
+read -r _ <"$dir/hold"
 shmdctl list
 shmdctl clients
+echo
+shmdctl show notes
+shmdctl lock -n notes -- true || echo "so nobody else can have the lock now"
 echo "in /dev/shm:" /dev/shm/sem.shmd-*
 
-say "kill -9: the daemon reaps what the client left"
+say "kill -9: the daemon reaps what the client left, and gives back the permit that it held"
 kill -9 "$client"
 wait "$client" 2>/dev/null || true
 client=
+shmdctl lock -w 10 notes -- echo "the next one has the lock, and was told"
+shmdctl lock -n notes -- echo "the one after it has nothing to be told"
 await_gone crash
 shmdctl list
+echo
+shmdctl show notes
+shmdctl unlink notes
+echo
 shmdctl status
 
 say "A program that exits without cleaning up leaves nothing, either"

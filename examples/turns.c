@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
+ * usage: flock [TURNS]
+ *
  * The parent makes a segment of 64 bytes and forks a writer and a reader. Each attaches for itself
- * and takes 1000 turns: the writer fills the 64 bytes with one letter, the reader looks whether all
- * of them are equal. The exit status is 0 if every read was whole.
+ * and takes 1000 turns, or as many as it is told: the writer fills the 64 bytes with one letter, the
+ * reader looks whether all of them are equal. The exit status is 0 if every read was whole.
+ *
+ * posix.c is the same without shmd; ratio.sh tells what each turn costs in both.
  */
 #include "turns.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#define SIZE  64
-#define TURNS 1000
+#define SIZE 64
+
+static int turns = 1000;
 
 static void fail(const char *what)
 {
@@ -45,7 +51,7 @@ static int take_turns(struct shmd_segment *segment, turn_fn *fn)
 {
 	int wrong = 0;
 
-	for (int turn = 0; turn < TURNS; turn++) {
+	for (int turn = 0; turn < turns; turn++) {
 		if (guard_enter(segment) < 0)
 			fail("cannot enter");
 		wrong += fn(shmd_segment_data(segment), turn);
@@ -88,13 +94,23 @@ static int finish(pid_t pid)
 	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 2;
 }
 
-int main(void)
+static double now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return 1e9 * (double)now.tv_sec + (double)now.tv_nsec;
+}
+
+int main(int argc, char *argv[])
 {
 	struct shmd *connection;
 	struct shmd_segment *segment;
 	char name[32];
 	int meeting[2];
 
+	if (argc > 1 && (turns = atoi(argv[1])) < 1)
+		return 2;
 	snprintf(name, sizeof(name), "turns-%d", (int)getpid());
 	if (shmd_connect(&connection, NULL) < 0)
 		fail("cannot connect");
@@ -102,13 +118,15 @@ int main(void)
 		fail("cannot create");
 	if (pipe(meeting) < 0)
 		return 2;
+	double start_ns = now_ns();
 	pid_t writer = start(connection, name, meeting, write_turn);
 	pid_t reader = start(connection, name, meeting, read_turn);
 	close(meeting[0]);
 	close(meeting[1]);
 	int written = finish(writer);
 	int torn = finish(reader);
-	printf("%d turns each: %s\n", TURNS, torn ? "torn reads" : "every read was whole");
+	printf("%d turns each, %.0f ns a turn: %s\n", turns, (now_ns() - start_ns) / turns,
+	       torn ? "torn reads" : "every read was whole");
 	shmd_detach(segment);
 	shmd_disconnect(connection);
 	return written ? written : torn;

@@ -8,7 +8,8 @@
 
 #include <shmd.h>
 
-/* Both return 0, or a negative errno. */
+/* Both return 0, or a negative errno. guard_enter() may return SHMD_OWNER_DIED: we have entered, and
+ * somebody was killed between these two. turns.c kills nobody; killed.c does. */
 int guard_enter(struct shmd_segment *segment);
 int guard_leave(struct shmd_segment *segment);
 
