@@ -282,7 +282,7 @@ static void bury_several(struct burial *burial)
 			continue;
 		}
 		bool is_done = slot_held(load(slot)) == 0;
-		/* Somebody else's operation is under way: it takes three instructions, or as long as
+		/* Somebody else's operation is under way: it takes a dozen instructions, or as long as
 		 * its process is stopped, and nobody waits for that here. */
 		if (!is_done && word_owner(d) != 0)
 			return;

@@ -46,7 +46,7 @@
 /* The same where the kernel cannot sleep on both halves of the word (before Linux 5.16): whoever clears
  * SLEEPS is not seen. */
 #define SLICE_ONE_HALF_NS 50000000L
-/* While somebody else's operation is under way: it takes three instructions, unless its process was
+/* While somebody else's operation is under way: it takes a dozen instructions, unless its process was
  * stopped or lost its processor. */
 #define BUSY_NS 50000L
 

@@ -183,7 +183,8 @@ int shmd_segment_is_new(const struct shmd_segment *segment);
  *
  * @param timeout_ms  Milliseconds on the monotonic clock; -1 waits for ever, 0 only tries.
  * @return 0; SHMD_OWNER_DIED: the permit is held, and a holder died with it, perhaps in the middle of
- *         a change: look at the data before you trust it. Told once for each death.
+ *         a change: look at the data before you trust it. Told to the next who
+ *         acquires through the library; deaths before that are told together.
  *         -ETIMEDOUT; -EAGAIN: 0 was asked and none is free; -EINTR: a signal handler without
  *         SA_RESTART ran, and nothing is held (before Linux 5.16 with SA_RESTART too);
  *         -EPERM: attached read-only, and readers may not lock it; -ENOTSUP: it has no semaphore, or

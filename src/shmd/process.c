@@ -121,8 +121,10 @@ const char *process_command(struct process *process)
 {
 	if (!process)
 		return "";
-	/* One that has let go of its connections may have executed another program. */
-	if (!process->has_command || !process->clients)
+	bool is_dead = process->pidfd < 0;         /* and its number may be another's by now */
+	bool may_have_changed = !process->clients; /* by executing another program */
+
+	if (!is_dead && (!process->has_command || may_have_changed))
 		peer_command(process->pid, process->command, sizeof(process->command));
 	process->has_command = true;
 	return process->command;

@@ -63,31 +63,52 @@ struct way {
 };
 
 static const struct way ways[] = {
-	{"acquire, free", false, 1},
-	{"acquire, free", false, 4},
-	{"acquire, free", false, 1, .has_raw = true},
-	{"acquire, free", false, 4, .has_raw = true},
-	{"acquire, contended", false, 1, .is_contended = true},
-	{"acquire, contended", false, 4, .is_contended = true},
-	{"acquire, contended", false, 1, .is_contended = true, .has_raw = true},
-	{"acquire, contended", false, 4, .is_contended = true, .has_raw = true},
-	{"acquire, free after a death", false, 1, .has_died = true},
-	{"acquire, free after a death", false, 4, .has_died = true, .has_threads = true},
-	{"acquire, with a stale hint", false, 1, .is_contended = true, .is_stale = true},
-	{"acquire, with a stale hint", false, 4, .is_contended = true, .is_stale = true,
+	{.name = "acquire, free", .permits = 1},
+	{.name = "acquire, free", .permits = 4},
+	{.name = "acquire, free", .permits = 1, .has_raw = true},
+	{.name = "acquire, free", .permits = 4, .has_raw = true},
+	{.name = "acquire, contended", .permits = 1, .is_contended = true},
+	{.name = "acquire, contended", .permits = 4, .is_contended = true},
+	{.name = "acquire, contended", .permits = 1, .is_contended = true, .has_raw = true},
+	{.name = "acquire, contended", .permits = 4, .is_contended = true, .has_raw = true},
+	{.name = "acquire, free after a death", .permits = 1, .has_died = true},
+	{.name = "acquire, free after a death",
+	 .permits = 4,
+	 .has_died = true,
+	 .has_threads = true},
+	{.name = "acquire, with a stale hint",
+	 .permits = 1,
+	 .is_contended = true,
+	 .is_stale = true},
+	{.name = "acquire, with a stale hint",
+	 .permits = 4,
+	 .is_contended = true,
+	 .is_stale = true,
 	 .has_raw = true},
-	{"acquire for the first time", false, 1, .is_cold = true},
-	{"acquire for the first time", false, 4, .is_cold = true},
-	{"release, free", true, 1},
-	{"release, free", true, 4},
-	{"release, free", true, 1, .has_raw = true},
-	{"release, free", true, 4, .has_raw = true},
-	{"release, threads", true, 4, .has_threads = true},
-	{"release, contended", true, 1, .is_contended = true},
-	{"release, contended", true, 4, .is_contended = true},
-	{"release, contended", true, 1, .is_contended = true, .has_raw = true},
-	{"release, contended", true, 4, .is_contended = true, .has_raw = true},
-	{"release, contended, threads", true, 4, .is_contended = true, .has_threads = true},
+	{.name = "acquire for the first time", .permits = 1, .is_cold = true},
+	{.name = "acquire for the first time", .permits = 4, .is_cold = true},
+	{.name = "release, free", .releases = true, .permits = 1},
+	{.name = "release, free", .releases = true, .permits = 4},
+	{.name = "release, free", .releases = true, .permits = 1, .has_raw = true},
+	{.name = "release, free", .releases = true, .permits = 4, .has_raw = true},
+	{.name = "release, threads", .releases = true, .permits = 4, .has_threads = true},
+	{.name = "release, contended", .releases = true, .permits = 1, .is_contended = true},
+	{.name = "release, contended", .releases = true, .permits = 4, .is_contended = true},
+	{.name = "release, contended",
+	 .releases = true,
+	 .permits = 1,
+	 .is_contended = true,
+	 .has_raw = true},
+	{.name = "release, contended",
+	 .releases = true,
+	 .permits = 4,
+	 .is_contended = true,
+	 .has_raw = true},
+	{.name = "release, contended, threads",
+	 .releases = true,
+	 .permits = 4,
+	 .is_contended = true,
+	 .has_threads = true},
 };
 
 #define N_WAYS ((int)(sizeof(ways) / sizeof(ways[0])))
@@ -1005,8 +1026,11 @@ static void wait_behind(const struct way *chosen, unsigned stage)
 
 START_TEST(waiters_behind_one_that_is_stopped)
 {
-	static const struct way release = {"release, contended", true, 1, .is_contended = true};
-	static const struct way acquire = {"acquire, contended", false, 1, .is_contended = true};
+	static const struct way release = {
+		.name = "release, contended", .releases = true, .permits = 1, .is_contended = true};
+	static const struct way acquire = {.name = "acquire, contended",
+					   .permits = 1,
+					   .is_contended = true};
 
 	if (!can_trace())
 		return;
@@ -1019,7 +1043,7 @@ END_TEST
 /* The daemon does not wait for one that is stopped in the middle, and comes back. */
 START_TEST(death_beside_one_that_is_stopped)
 {
-	static const struct way acquire = {"acquire, free", false, 4};
+	static const struct way acquire = {.name = "acquire, free", .permits = 4};
 	struct helper helper;
 	struct run run;
 
@@ -1052,7 +1076,8 @@ int main(void)
 	TCase *steps = tcase_create("steps");
 
 	tcase_add_checked_fixture(steps, set_up, tear_down);
-	tcase_set_timeout(steps, 3600);
+	/* One who waits for ever is not always one who can tell. */
+	tcase_set_timeout(steps, getenv("SHMD_TEST_LARGE") ? 3600 : 120);
 	tcase_add_loop_test(steps, killed_after_any_instruction, 0, N_WAYS);
 	tcase_add_loop_test(steps, stopped_after_any_instruction, 0, N_WAYS);
 	tcase_add_test(steps, waiters_behind_one_that_is_stopped);
