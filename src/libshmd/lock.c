@@ -517,24 +517,32 @@ static inline uint64_t *word_if_alone(const struct lock *lock)
 				      : NULL;
 }
 
+/* With several permits, or the long way round. */
+static __attribute__((noinline)) int acquire_otherwise(struct shmd_segment *segment, int timeout_ms)
+{
+	struct lock *lock = &segment->lock;
+	uint64_t *word = word_if_alone(lock);
+	uint64_t d;
+
+	if (likely(word && lock->gate && timeout_ms >= -1 && !segment_is_inherited(segment)) &&
+	    likely(try_acquire(lock, word, &d) == DONE))
+		return d & WORD_DIED ? SHMD_OWNER_DIED : 0;
+	return acquire_slowly(segment, timeout_ms);
+}
+
+/* Nothing in here needs the stack, nor more than one other line of the cache. */
 int shmd_acquire(struct shmd_segment *segment, int timeout_ms)
 {
 	struct lock *lock = &segment->lock;
 	uint64_t *word = atomic_load_explicit(&lock->quick, memory_order_acquire);
-	uint64_t d = 1;
+	uint64_t one = 1;
 
-	if (unlikely(timeout_ms < -1 || segment_is_inherited(segment)))
-		return acquire_slowly(segment, timeout_ms);
 	/* ACQUIRE_TAKE of a word that says nothing but that one permit is free. */
-	if (likely(word)) {
-		if (likely(__atomic_compare_exchange_n(word, &d, lock->mine, false,
-						       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
-			return 0;
-	} else if (likely((word = word_if_alone(lock)))) {
-		if (likely(try_acquire(lock, word, &d) == DONE))
-			return d & WORD_DIED ? SHMD_OWNER_DIED : 0;
-	}
-	return acquire_slowly(segment, timeout_ms);
+	if (likely(word && timeout_ms >= -1 && segment_is_known_own(segment)) &&
+	    likely(__atomic_compare_exchange_n(word, &one, lock->mine, false, __ATOMIC_ACQUIRE,
+					       __ATOMIC_RELAXED)))
+		return 0;
+	return acquire_otherwise(segment, timeout_ms);
 }
 
 /* --- releasing -------------------------------------------------------------------------------- */
@@ -635,26 +643,32 @@ static __attribute__((noinline)) int release_slowly(struct shmd_segment *segment
 	return lock->gate ? release_several(lock, word) : release_one(lock, word);
 }
 
+static __attribute__((noinline)) int release_otherwise(struct shmd_segment *segment)
+{
+	struct lock *lock = &segment->lock;
+	uint64_t *word = word_if_alone(lock);
+	uint64_t d;
+
+	if (likely(word && lock->gate && !segment_is_inherited(segment)) &&
+	    likely(try_release(lock, word, &d) == DONE)) {
+		wake_waiters(lock, word, d);
+		return 0;
+	}
+	return release_slowly(segment);
+}
+
 int shmd_release(struct shmd_segment *segment)
 {
 	struct lock *lock = &segment->lock;
 	uint64_t *word = atomic_load_explicit(&lock->quick, memory_order_acquire);
-	uint64_t d = lock->mine;
+	uint64_t mine = lock->mine;
 
-	if (unlikely(segment_is_inherited(segment)))
-		return release_slowly(segment);
 	/* RELEASE_GIVE of a word that says nothing but that we hold the permit: nobody is to be woken. */
-	if (likely(word)) {
-		if (likely(__atomic_compare_exchange_n(word, &d, 1, false, __ATOMIC_RELEASE,
-						       __ATOMIC_RELAXED)))
-			return 0;
-	} else if (likely((word = word_if_alone(lock)))) {
-		if (likely(try_release(lock, word, &d) == DONE)) {
-			wake_waiters(lock, word, d);
-			return 0;
-		}
-	}
-	return release_slowly(segment);
+	if (likely(word && segment_is_known_own(segment)) &&
+	    likely(__atomic_compare_exchange_n(word, &mine, 1, false, __ATOMIC_RELEASE,
+					       __ATOMIC_RELAXED)))
+		return 0;
+	return release_otherwise(segment);
 }
 
 int shmd_keep_until_exit(struct shmd_segment *segment)

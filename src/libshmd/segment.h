@@ -34,6 +34,13 @@ static inline bool segment_is_inherited(const struct shmd_segment *segment)
 	       fork_generation();
 }
 
+/* The same the other way round, and without a call: a child that has not asked yet does not know. */
+static inline bool segment_is_known_own(const struct shmd_segment *segment)
+{
+	return atomic_load_explicit(&segment->generation, memory_order_acquire) ==
+	       atomic_load_explicit(&fork_page->generation, memory_order_acquire);
+}
+
 /* Makes an inherited attachment this process's own: a connection, a descriptor of the same number,
  * a mapping at the same address. Returns 0 or a negative errno, with the message set. */
 int segment_enter(struct shmd_segment *segment);
