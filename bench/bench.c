@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "contend.h"
 #include "crowd.h"
 #include "latency.h"
 #include "measure.h"
@@ -25,6 +26,9 @@
 
 #define RESULTS_MAX 64
 #define TURN_MAX    (60 * NSEC_PER_MSEC) /* of one client */
+
+#define KEY_CONTENDED "lock-contended"
+#define KEY_WAITING   "lock-waiting"
 
 static const unsigned crowds[] = {1, 16, 256};
 
@@ -136,6 +140,88 @@ static void measure_latency(const struct options *options, struct scene *scene,
 		rounds_fini(&rounds[i], result);
 	}
 	series_fini(&samples);
+}
+
+/* --- two who want the same permit ------------------------------------------------------------- */
+
+static void run_contenders(const struct options *options, const struct scene *scene,
+			   struct rounds *rounds, unsigned n_rounds)
+{
+	const struct setting *setting = &options->setting;
+	const int cpus[] = {setting->cpu, setting->other_cpu};
+	double ours = 0, direct;
+	struct contend us, them;
+
+	contend_start(&us, CONTEND_OURS, 2, cpus, scene);
+	contend_start(&them, CONTEND_DIRECT, 2, cpus, scene);
+	for (unsigned round = 0; round < n_rounds; round++) {
+		if (round % 2)
+			ours = contend_run(&us, setting->seconds);
+		direct = contend_run(&them, setting->seconds);
+		if (!(round % 2))
+			ours = contend_run(&us, setting->seconds);
+		rounds_add(rounds, ours, direct, false);
+	}
+	contend_stop(&us);
+	contend_stop(&them);
+}
+
+/* Nine rounds of twenty. */
+static void measure_contention(const struct options *options, const struct scene *scene,
+			       struct report *report)
+{
+	unsigned n_rounds = (options->setting.rounds * 9 + 19) / 20;
+	struct rounds rounds;
+
+	if (!is_wanted(options, KEY_CONTENDED))
+		return;
+	if (options->setting.other_cpu < 0) {
+		warnx(KEY_CONTENDED " takes two processors, and one is allowed: left out");
+		return;
+	}
+	rounds_init(&rounds, n_rounds);
+	run_contenders(options, scene, &rounds, n_rounds);
+	struct result *result = new_result(report, KEY_CONTENDED,
+					   "acquire and release, 2 processes contend");
+	result->beside = "sem_wait, sem_post; of both, " CONTEND_TIMES;
+	result->aim = 1.2;
+	rounds_fini(&rounds, result);
+}
+
+/* Both sides wait at the same time: sleepers are in nobody's way. */
+static void run_waiters(const struct options *options, const struct scene *scene,
+			struct rounds *rounds, unsigned n_rounds)
+{
+	struct contend us, them;
+
+	contend_start(&us, CONTEND_OURS, 1, &options->setting.cpu, scene);
+	contend_start(&them, CONTEND_DIRECT, 1, &options->setting.cpu, scene);
+	for (unsigned round = 0; round < n_rounds; round++) {
+		contend_wait_begin(&us);
+		contend_wait_begin(&them);
+		pause_for(options->setting.wait);
+		double direct = contend_wait_end(&them);
+		rounds_add(rounds, contend_wait_end(&us), direct, false);
+	}
+	contend_stop(&us);
+	contend_stop(&them);
+}
+
+static void measure_waiting(const struct options *options, const struct scene *scene,
+			    struct report *report)
+{
+	unsigned n_rounds = (options->setting.rounds + 3) / 4;
+	struct rounds rounds;
+	char what[64];
+
+	if (!is_wanted(options, KEY_WAITING))
+		return;
+	rounds_init(&rounds, n_rounds);
+	run_waiters(options, scene, &rounds, n_rounds);
+	snprintf(what, sizeof(what), "processor time of waiting %g s", options->setting.wait);
+	struct result *result = new_result(report, KEY_WAITING, what);
+	result->beside = "sem_wait";
+	rounds_fini(&rounds, result);
 }
 
 /* --- many clients ----------------------------------------------------------------------------- */
@@ -251,6 +337,9 @@ static int run(const struct stage *stage, void *context)
 	scene_open(&scene, options->setting.size, stage->prefix);
 	report.setting.ranks = rank_servers(stage, &scene, options->setting.ranks);
 	measure_latency(options, &scene, &report);
+	/* Who contends has our rank. */
+	measure_contention(options, &scene, &report);
+	measure_waiting(options, &scene, &report);
 	rank_servers(stage, &scene, RANKS_FAIR);
 	if (options->setting.spread)
 		spread(stage, &allowed);
@@ -265,6 +354,8 @@ static int list(void)
 {
 	for (const struct comparison *c = comparisons; c->key; c++)
 		puts(c->key);
+	puts(KEY_CONTENDED);
+	puts(KEY_WAITING);
 	for (size_t i = 0; i < sizeof(crowds) / sizeof(crowds[0]); i++)
 		printf("throughput-%u\n", crowds[i]);
 	return 0;

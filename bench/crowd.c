@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "measure.h"
 #include "stage.h"
 
 /* The part of a run that does not count, while clients are still waking up. */
@@ -94,21 +94,6 @@ static void run_client(struct crowd *crowd, unsigned i, size_t size)
 
 /* --- the crowd -------------------------------------------------------------------------------- */
 
-/* Waits until n clients are ready. One that has failed has said why, and the others would be waited
- * for in vain. */
-static void await_ready(struct crowd *crowd, unsigned n)
-{
-	while (n > 0) {
-		struct timespec deadline;
-		clock_gettime(CLOCK_MONOTONIC, &deadline);
-		deadline.tv_sec++;
-		if (sem_clockwait(&crowd->board->ready, CLOCK_MONOTONIC, &deadline) == 0)
-			n--;
-		else if (waitpid(-1, NULL, WNOHANG) > 0)
-			errx(1, "one of %u clients, or the bare server, has failed", crowd->n);
-	}
-}
-
 void crowd_start(struct crowd *crowd, enum crowd_side side, unsigned n, const struct scene *scene)
 {
 	pid_t self = getpid();
@@ -127,16 +112,8 @@ void crowd_start(struct crowd *crowd, enum crowd_side side, unsigned n, const st
 			stage_end_with(self, SIGKILL);
 			run_client(crowd, i, scene->size);
 		}
-		await_ready(crowd, 1);
+		stage_await(&crowd->board->ready, 1);
 	}
-}
-
-static void pause_for(double seconds)
-{
-	struct timespec t = {.tv_sec = (time_t)seconds,
-			     .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-
-	nanosleep(&t, NULL);
 }
 
 static uint64_t count(const struct crowd *crowd)
@@ -158,7 +135,7 @@ double crowd_run(struct crowd *crowd, double seconds)
 	pause_for(seconds);
 	uint64_t end = clock_monotonic_ns(), after = count(crowd);
 	atomic_store(&crowd->board->running, false);
-	await_ready(crowd, crowd->n);
+	stage_await(&crowd->board->ready, crowd->n);
 	return (double)(after - before) * (double)NSEC_PER_SEC / (double)(end - start);
 }
 

@@ -34,13 +34,24 @@ static void ours_close(struct scene *scene, const struct subject *subject)
 	scene->segment = shmd_detach(scene->segment);
 }
 
+static void lock_segment(struct shmd_segment *segment)
+{
+	for (int i = 0; i < LOCKS; i++) {
+		int r = shmd_acquire(segment, -1);
+		need(r == 0 ? shmd_release(segment) : r, "acquire and release");
+	}
+}
+
 static void ours_lock(struct scene *scene, const struct subject *subject)
 {
 	(void)subject;
-	for (int i = 0; i < LOCKS; i++) {
-		int r = shmd_acquire(scene->with, -1);
-		need(r == 0 ? shmd_release(scene->with) : r, "acquire and release");
-	}
+	lock_segment(scene->with);
+}
+
+static void ours_lock_several(struct scene *scene, const struct subject *subject)
+{
+	(void)subject;
+	lock_segment(scene->several);
 }
 
 /* --- the references --------------------------------------------------------------------------- */
@@ -105,12 +116,23 @@ static void direct_remove(struct scene *scene, const struct subject *subject)
 	sem_unlink(scene->shm_fresh);
 }
 
+static void lock_semaphore(sem_t *semaphore)
+{
+	for (int i = 0; i < LOCKS; i++)
+		if (sem_wait(semaphore) < 0 || sem_post(semaphore) < 0)
+			err(1, "sem_wait and sem_post");
+}
+
 static void direct_lock(struct scene *scene, const struct subject *subject)
 {
 	(void)subject;
-	for (int i = 0; i < LOCKS; i++)
-		if (sem_wait(scene->semaphore) < 0 || sem_post(scene->semaphore) < 0)
-			err(1, "sem_wait and sem_post");
+	lock_semaphore(scene->semaphore);
+}
+
+static void direct_lock_several(struct scene *scene, const struct subject *subject)
+{
+	(void)subject;
+	lock_semaphore(scene->semaphore_several);
 }
 
 /* --- the comparisons -------------------------------------------------------------------------- */
@@ -199,9 +221,17 @@ const struct comparison comparisons[] = {
 	{.key = "lock",
 	 .what = "acquire and release",
 	 .beside = "sem_wait, sem_post of the same semaphore",
+	 .aim = 1.15,
 	 .repeats = LOCKS,
 	 .ours = {.open = ours_lock},
 	 .reference = {.open = direct_lock}},
+	{.key = "lock-several",
+	 .what = "acquire and release, 4 permits",
+	 .beside = "sem_wait, sem_post of the same semaphore",
+	 .aim = 2.2,
+	 .repeats = LOCKS,
+	 .ours = {.open = ours_lock_several},
+	 .reference = {.open = direct_lock_several}},
 	{NULL},
 };
 

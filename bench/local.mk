@@ -6,6 +6,7 @@ BENCH_ARGS =
 check_PROGRAMS += bench/bench
 bench_bench_SOURCES = \
 	bench/bench.c \
+	bench/contend.c bench/contend.h \
 	bench/crowd.c bench/crowd.h \
 	bench/latency.c bench/latency.h \
 	bench/measure.c bench/measure.h \

@@ -4,6 +4,7 @@
 #include <err.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 void series_init(struct series *series, size_t room)
 {
@@ -58,6 +59,14 @@ struct summary series_summary(struct series *series)
 				.high = quantile(series, 0.75)};
 }
 
+void pause_for(double seconds)
+{
+	struct timespec t = {.tv_sec = (time_t)seconds,
+			     .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+
+	nanosleep(&t, NULL);
+}
+
 cpu_set_t cpus_allowed(void)
 {
 	cpu_set_t allowed;
@@ -75,6 +84,14 @@ int cpus_last(const cpu_set_t *allowed)
 	while (cpu > 0 && !CPU_ISSET(cpu, allowed))
 		cpu--;
 	return cpu;
+}
+
+int cpus_other(const cpu_set_t *allowed, int cpu)
+{
+	cpu_set_t others = *allowed;
+
+	CPU_CLR(cpu, &others);
+	return CPU_COUNT(&others) > 0 ? cpus_last(&others) : -1;
 }
 
 int cpus_free(pid_t pid, const cpu_set_t *allowed)

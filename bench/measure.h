@@ -33,9 +33,14 @@ struct summary {
 /* Sorts the series. */
 struct summary series_summary(struct series *series);
 
+void pause_for(double seconds);
+
 /* The processors that this process may use, and the last one of them: interrupts like the first. */
 cpu_set_t cpus_allowed(void);
 int cpus_last(const cpu_set_t *allowed);
+
+/* The last one besides that; -1 where there is no other. */
+int cpus_other(const cpu_set_t *allowed, int cpu);
 
 /* Binds a process (0: this one) to one processor, or to many. Returns 0 or -errno. */
 int cpus_pin(pid_t pid, int cpu);

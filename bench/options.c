@@ -16,7 +16,8 @@ static const char help[] =
 	"\n"
 	"  -r, --rounds=N       turns that each side takes (20)\n"
 	"  -n, --samples=N      calls a turn (200)\n"
-	"  -t, --seconds=TIME   how long many clients run a turn (0.2s)\n"
+	"  -t, --seconds=TIME   how long several clients run a turn (0.2s)\n"
+	"  -w, --wait=TIME      how long a waiter waits (1s)\n"
 	"  -s, --size=SIZE      of the segments (64K)\n"
 	"  -f, --filter=GLOB    only benchmarks of such names\n"
 	"  -c, --cpu=N          the processor to use (the last one allowed)\n"
@@ -30,19 +31,13 @@ static const char help[] =
 	"Ratios are of times: 1 is as fast as the reference, 2 takes twice as long.\n";
 
 static const struct option long_options[] = {
-	{"rounds", required_argument, NULL, 'r'},
-	{"samples", required_argument, NULL, 'n'},
-	{"seconds", required_argument, NULL, 't'},
-	{"size", required_argument, NULL, 's'},
-	{"filter", required_argument, NULL, 'f'},
-	{"cpu", required_argument, NULL, 'c'},
-	{"ranks", required_argument, NULL, 'R'},
-	{"list", no_argument, NULL, 'l'},
-	{"all-cpus", no_argument, NULL, 'a'},
-	{"json", no_argument, NULL, 'j'},
-	{"output", required_argument, NULL, 'o'},
-	{"help", no_argument, NULL, 'h'},
-	{0},
+	{"rounds", required_argument, NULL, 'r'},  {"samples", required_argument, NULL, 'n'},
+	{"seconds", required_argument, NULL, 't'}, {"wait", required_argument, NULL, 'w'},
+	{"size", required_argument, NULL, 's'},    {"filter", required_argument, NULL, 'f'},
+	{"cpu", required_argument, NULL, 'c'},     {"ranks", required_argument, NULL, 'R'},
+	{"list", no_argument, NULL, 'l'},          {"all-cpus", no_argument, NULL, 'a'},
+	{"json", no_argument, NULL, 'j'},          {"output", required_argument, NULL, 'o'},
+	{"help", no_argument, NULL, 'h'},          {0},
 };
 
 /* Ends the program unless the text is a number in that range. */
@@ -77,6 +72,9 @@ static void set_option(struct options *options, int letter, const char *value)
 		break;
 	case 't':
 		setting->seconds = (double)number(value, parse_duration_ms, 1, 3600000) / 1000;
+		break;
+	case 'w':
+		setting->wait = (double)number(value, parse_duration_ms, 1, 3600000) / 1000;
 		break;
 	case 's':
 		setting->size = (size_t)number(value, parse_size, 1, (uint64_t)1 << 30);
@@ -117,11 +115,14 @@ struct options options_read(int argc, char **argv)
 					      .rounds = 20,
 					      .samples = 200,
 					      .seconds = 0.2,
+					      .wait = 1,
 					      .cpu = cpus_last(&allowed)}};
 	int letter;
 
-	while ((letter = getopt_long(argc, argv, "r:n:t:s:f:c:aR:ljo:h", long_options, NULL)) != -1)
+	while ((letter = getopt_long(argc, argv, "r:n:t:w:s:f:c:aR:ljo:h", long_options, NULL)) !=
+	       -1)
 		set_option(&options, letter, optarg);
+	options.setting.other_cpu = cpus_other(&allowed, options.setting.cpu);
 	if (optind < argc)
 		errx(2, "what is '%s'?", argv[optind]);
 	return options;

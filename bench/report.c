@@ -43,7 +43,7 @@ static void format_value(char cell[static CELL_MAX], double value, bool is_rate)
 static void format_aim(char cell[static CELL_MAX], const struct result *result)
 {
 	if (result->aim > 0)
-		snprintf(cell, CELL_MAX, "<= %.1f%s", result->aim,
+		snprintf(cell, CELL_MAX, "<= %g%s", result->aim,
 			 result->ratio.median > result->aim ? " missed" : "");
 	else
 		cell[0] = '\0';
@@ -137,7 +137,10 @@ static struct json_object *json_setting(const struct setting *setting)
 	put(object, "rounds", json_object_new_int((int)setting->rounds));
 	put(object, "samples", json_object_new_int((int)setting->samples));
 	put(object, "seconds", json_number(setting->seconds));
+	put(object, "wait_seconds", json_number(setting->wait));
 	put(object, "cpu", json_object_new_int(setting->cpu));
+	put(object, "other_cpu",
+	    setting->other_cpu < 0 ? NULL : json_object_new_int(setting->other_cpu));
 	put(object, "ranks", json_object_new_string(ranks_names[setting->ranks]));
 	put(object, "all_cpus", json_object_new_boolean(setting->spread));
 	return object;

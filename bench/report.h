@@ -25,7 +25,9 @@ struct setting {
 	size_t size;
 	unsigned rounds, samples;
 	double seconds;
+	double wait; /* seconds that a waiter waits */
 	int cpu;
+	int other_cpu; /* for the second of two who contend; -1: none */
 	enum ranks ranks;
 	bool spread; /* many clients on all processors, not on that one */
 };

@@ -14,7 +14,10 @@
 
 #define SCENE_WITH    "bench-with-semaphore"
 #define SCENE_WITHOUT "bench-without-semaphore"
+#define SCENE_SEVERAL "bench-several-permits"
 #define SCENE_FRESH   "bench-fresh"
+
+#define SCENE_PERMITS 4
 
 struct scene {
 	size_t size;        /* of every segment, in bytes */
@@ -22,9 +25,11 @@ struct scene {
 	struct shmd *holder;
 	struct shmd_segment *with;
 	struct shmd_segment *without;
-	char shm_kept[64]; /* names for shm_open(3) and sem_open(3) */
+	struct shmd_segment *several; /* of SCENE_PERMITS permits */
+	char shm_kept[64];            /* names for shm_open(3) and sem_open(3) */
 	char shm_fresh[64];
 	sem_t *semaphore; /* of `with`, as any program opens it */
+	sem_t *semaphore_several;
 
 	struct shmd *connection;
 	struct bare_server server;

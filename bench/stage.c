@@ -214,6 +214,19 @@ int stage_run(struct stage *stage, int fn(const struct stage *stage, void *conte
 	return status;
 }
 
+void stage_await(sem_t *ready, unsigned n)
+{
+	while (n > 0) {
+		struct timespec deadline;
+		clock_gettime(CLOCK_MONOTONIC, &deadline);
+		deadline.tv_sec++;
+		if (sem_clockwait(ready, CLOCK_MONOTONIC, &deadline) == 0)
+			n--;
+		else if (waitpid(-1, NULL, WNOHANG) > 0)
+			errx(1, "one of the clients, or the bare server, has failed");
+	}
+}
+
 /* --- the end ---------------------------------------------------------------------------------- */
 
 static void remove_entries(const char *path, const char *part)

@@ -7,6 +7,7 @@
 #ifndef BENCH_STAGE_H
 #define BENCH_STAGE_H
 
+#include <semaphore.h>
 #include <sys/types.h>
 
 struct stage {
@@ -28,6 +29,10 @@ int stage_run(struct stage *stage, int fn(const struct stage *stage, void *conte
 
 /* For children: ends this process with that signal when its parent ends, or has ended. */
 void stage_end_with(pid_t parent, int number);
+
+/* Waits until n of this process's children have posted that they are ready. One that has failed has
+ * said why, and the others would be waited for in vain: that ends the program. */
+void stage_await(sem_t *ready, unsigned n);
 
 void stage_close(struct stage *stage);
 
