@@ -54,7 +54,7 @@ enum lease_answer lease_ask(int fd)
 /* --- by a process that is not worth killing ---------------------------------------------------- */
 
 /* It takes some 20 us. One that a sharer has stopped meanwhile is killed after this. */
-#define TAKER_TIMEOUT_MS 20
+#define TAKER_TIMEOUT_MS 5
 
 struct taking {
 	int fd;
@@ -90,8 +90,9 @@ static int take_by_taker(int fd)
 	pid_t pid = clone(taker, stack + sizeof(stack), CLONE_VM | CLONE_FILES | CLONE_PIDFD,
 			  &taking, &pidfd);
 
+	/* -EAGAIN would say that others have the file. */
 	if (pid < 0)
-		return -errno;
+		return errno == EAGAIN ? -ENOMEM : -errno;
 	await_taker(pid, pidfd);
 	close_fd(pidfd);
 	return taking.result;

@@ -2,7 +2,6 @@
 #include "core/ledger.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,6 +18,11 @@
 /* An operation of somebody else may come between two of ours. Who makes that happen more often than
  * this, on purpose, is served later. */
 #define TRIES 64
+
+/* Sleepers woken at once. They are the clients', who may have put any number to sleep, and each takes
+ * some 3 us. The others are woken by those who release, and those of the library look by themselves. */
+#define WAKES     1024
+#define FEW_WAKES 16
 
 /* Looks at all slots before an audit is given up for later. */
 #define SCANS 8
@@ -63,7 +67,7 @@ int ledger_take_number(struct ledger *ledger)
 void ledger_return_number(struct ledger *ledger, const struct locker *locker)
 {
 	ledger->n_dead -= locker->is_dead;
-	ledger->n_kept -= locker->until_exit;
+	ledger->n_kept -= locker->until_exit && !locker->is_dead;
 	ledger->taken[locker->number / WORD_BITS] &= ~(UINT64_C(1) << locker->number % WORD_BITS);
 }
 
@@ -73,11 +77,13 @@ void ledger_note_death(struct locker *locker)
 		return;
 	locker->is_dead = true;
 	locker->ledger->n_dead++;
+	/* Whatever becomes of its permits, it is a user of the segment no more. */
+	locker->ledger->n_kept -= locker->until_exit;
 }
 
 void ledger_keep_until_exit(struct locker *locker)
 {
-	if (locker->until_exit)
+	if (locker->until_exit || locker->is_dead)
 		return;
 	locker->until_exit = true;
 	locker->ledger->n_kept++;
@@ -281,6 +287,11 @@ static void bury_several(struct burial *burial)
 			finish_operation(burial, d);
 			continue;
 		}
+		/* A sharer wrote a number there that nobody has. */
+		if (word_owner(d) != 0 && !is_given(burial->ledger, word_owner(d))) {
+			end_operation(burial->shared->word);
+			continue;
+		}
 		bool is_done = slot_held(load(slot)) == 0;
 		/* Somebody else's operation is under way: it takes a dozen instructions, or as long as
 		 * its process is stopped, and nobody waits for that here. */
@@ -345,7 +356,7 @@ enum ledger_answer ledger_bury(struct ledger *ledger, const struct semaphore *se
 		return LEDGER_LATER;
 	enum ledger_answer answer = bury_dead(ledger, &shared, fn, context);
 	/* BURY_WAKE: they may have died between their release and its wake-up, or just woken. */
-	word_wake(shared.word, INT_MAX);
+	word_wake(shared.word, WAKES);
 	unmap_shared(&shared);
 	return answer;
 }
@@ -469,6 +480,31 @@ static enum ledger_answer settle_raw(struct audit *audit, const struct semaphore
 	return answer;
 }
 
+/* Whether somebody may be asleep although a permit is free. */
+static bool is_slept_on(uint64_t word)
+{
+	return word_value(word) > 0 && word & (WORD_WAITERS | WORD_SLEEPS);
+}
+
+static void look_at_word(void *context)
+{
+	struct audit *audit = context;
+
+	audit->word = load(audit->shared->word);
+}
+
+void ledger_wake_sleepers(const struct ledger *ledger, const struct semaphore *semaphore)
+{
+	struct shared shared;
+	struct audit audit = {.ledger = ledger, .shared = &shared};
+
+	if (map_shared(ledger, semaphore, &shared) < 0)
+		return;
+	if (guard_run(look_at_word, &audit) == 0 && is_slept_on(audit.word))
+		word_wake(shared.word, FEW_WAKES);
+	unmap_shared(&shared);
+}
+
 enum ledger_answer ledger_settle_raw(struct ledger *ledger, const struct semaphore *semaphore,
 				     uint32_t *ret_given)
 {
@@ -481,7 +517,8 @@ enum ledger_answer ledger_settle_raw(struct ledger *ledger, const struct semapho
 	enum ledger_answer answer = settle_raw(&audit, semaphore);
 	*ret_given = audit.given;
 	/* RAW_WAKE, whatever came of it: one that was killed may have swallowed somebody's wake-up. */
-	word_wake(shared.word, INT_MAX);
+	if (audit.given > 0 || is_slept_on(audit.word))
+		word_wake(shared.word, WAKES);
 	unmap_shared(&shared);
 	return answer;
 }

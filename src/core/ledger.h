@@ -61,6 +61,10 @@ typedef void ledger_buried_fn(const struct locker *locker, uint32_t permits, voi
 enum ledger_answer ledger_bury(struct ledger *ledger, const struct semaphore *semaphore,
 			       ledger_buried_fn *fn, void *context);
 
+/* Wakes somebody who sleeps beside a free permit: a program that was killed may have swallowed the
+ * wake-up. */
+void ledger_wake_sleepers(const struct ledger *ledger, const struct semaphore *semaphore);
+
 /* Gives back what programs took that had opened the semaphore by name, if none has it open now:
  * *ret_given permits. LEDGER_LATER only as long as some are missing, or the word counts sleepers of
  * sem_wait(3). */

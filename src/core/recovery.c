@@ -17,6 +17,10 @@
 /* No word comes when a sharer that is stopped in the middle of an operation goes on. */
 #define RETRY_DEAD NSEC_PER_SEC
 
+/* Between two audits of one segment: they cost a process. */
+#define AUDIT_PAUSE_FIRST (NSEC_PER_MSEC / 4)
+#define AUDIT_PAUSE_LAST  (100 * NSEC_PER_MSEC)
+
 #define FILE_PREFIX "sem."
 
 void recovery_init(struct recovery *recovery, struct watch *watch, struct statistics *statistics)
@@ -53,8 +57,11 @@ static void forget_name(struct recovery *recovery, struct segment *segment)
 void recovery_drop_name(struct recovery *recovery, struct segment *segment, watch_fn *on_close)
 {
 	forget_name(recovery, segment);
-	if (segment->ledger.lockers)
-		watch_add(recovery->watch, &segment->raw_watch, segment->semaphore.fd, on_close);
+	if (!segment->ledger.lockers)
+		return;
+	watch_add(recovery->watch, &segment->raw_watch, segment->semaphore.fd, on_close);
+	/* Word of a close may be under way by the name that it loses. */
+	recovery_note_close(segment);
 }
 
 void recovery_remove(struct recovery *recovery, struct segment *segment)
@@ -109,13 +116,34 @@ static void on_buried(const struct locker *locker, uint32_t permits, void *conte
 	tell_recovered(context, permits, who);
 }
 
+/* A sharer who opens and closes it all the time has it audited now and then only. */
+static void pause_audits(struct segment *segment, uint64_t now)
+{
+	uint64_t pause = 2 * segment->audit_pause_ns;
+
+	if (now - segment->audited_at > 2 * pause || pause < AUDIT_PAUSE_FIRST)
+		pause = AUDIT_PAUSE_FIRST;
+	segment->audit_pause_ns = pause < AUDIT_PAUSE_LAST ? pause : AUDIT_PAUSE_LAST;
+	segment->audited_at = now;
+}
+
+static bool is_too_early(const struct segment *segment, uint64_t now)
+{
+	return segment->audited_at != 0 && now - segment->audited_at < segment->audit_pause_ns;
+}
+
 /* Asked for once, when somebody has died or closed it. */
-static enum ledger_answer audit(const struct word *word, struct segment *segment)
+static enum ledger_answer audit(const struct word *word, struct segment *segment, uint64_t now)
 {
 	uint32_t given;
 
 	if (!segment->is_audit_due)
 		return LEDGER_DONE;
+	if (is_too_early(segment, now)) {
+		ledger_wake_sleepers(&segment->ledger, &segment->semaphore);
+		return LEDGER_LATER;
+	}
+	pause_audits(segment, now);
 	enum ledger_answer answer = ledger_settle_raw(&segment->ledger, &segment->semaphore,
 						      &given);
 	if (given > 0)
@@ -167,7 +195,7 @@ void recovery_settle(struct recovery *recovery, struct segment *segment, uint64_
 		return;
 	enum ledger_answer buried = ledger_bury(&segment->ledger, &segment->semaphore, on_buried,
 						&word);
-	enum ledger_answer audited = audit(&word, segment);
+	enum ledger_answer audited = audit(&word, segment, now);
 	if (buried == LEDGER_DAMAGED || audited == LEDGER_DAMAGED)
 		tell_damaged(segment);
 	try_again(recovery, segment, buried == LEDGER_LATER || audited == LEDGER_LATER, now);

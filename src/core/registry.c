@@ -279,6 +279,8 @@ static void drop_name(struct registry *registry, struct segment *segment)
 	semaphore_unlink(&segment->semaphore, &registry->instance);
 	stop_testing(registry, segment);
 	segment->state = SEGMENT_DROPPED;
+	if (segment->is_audit_due)
+		enqueue(registry, segment);
 }
 
 static void put_unused(struct registry *registry, struct segment *segment)

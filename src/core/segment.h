@@ -81,6 +81,8 @@ struct segment {
 	struct watch_item raw_watch; /* of the semaphore, once it has no name */
 	struct heap_item lock_timer; /* the next attempt to give permits back */
 	uint64_t lock_retry_ns;      /* the pause before it; 0: none is due */
+	uint64_t audited_at;         /* the last time that the kernel had to be asked */
+	uint64_t audit_pause_ns;     /* how long not to ask it again */
 
 	UT_hash_handle by_id, by_name, by_semaphore;
 };

@@ -138,7 +138,8 @@ static int map_word(struct lock *lock)
 /* Makes the handle ready for this process to lock by: at its first use, and at a child's first. */
 static int prepare(struct shmd_segment *segment)
 {
-	if (atomic_load(&segment->lock.word) && !segment_is_inherited(segment))
+	if (segment->lock.right == WIRE_LOCK_GRANTED && atomic_load(&segment->lock.word) &&
+	    !segment_is_inherited(segment))
 		return 0;
 	int r = segment_enter(segment);
 	if (r == 0)
@@ -168,6 +169,8 @@ static int take_grant(struct lock *lock, const struct wire_segment *granted)
 	lock->right = (enum wire_lock)granted->lock;
 	lock->number = granted->number;
 	lock->mine = word_of_owner(granted->number);
+	/* A child that is granted nothing has inherited the mapping all the same. */
+	lock->quick = lock->right == WIRE_LOCK_GRANTED && !gate ? atomic_load(&lock->word) : NULL;
 	lock->permits = granted->permits;
 	return 0;
 }

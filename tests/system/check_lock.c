@@ -962,6 +962,29 @@ static struct shmd_segment *one_more_locker(struct shmd **ret)
 	return attach_or_fail(*ret, "seg", 0);
 }
 
+static void refused_child(struct actor *self, void *segment)
+{
+	(void)self;
+	/* What it inherited is no way around that, at any try. */
+	for (int i = 0; i < 3; i++) {
+		expect(shmd_acquire(segment, 0), -EDQUOT);
+		expect(shmd_release(segment), -EDQUOT);
+	}
+}
+
+static void expect_no_number_in_a_child(struct shmd_segment *segment)
+{
+	struct actor child;
+
+	/* Mapped before the fork. */
+	expect(shmd_acquire(segment, 0), 0);
+	expect(shmd_release(segment), 0);
+	actor_start(&child, refused_child, segment);
+	actor_finish(&child);
+	expect(shmd_acquire(segment, 0), 0);
+	expect(shmd_release(segment), 0);
+}
+
 START_TEST(numbers_run_out)
 {
 	static struct shmd *connections[NUMBERS + 1];
@@ -980,6 +1003,7 @@ START_TEST(numbers_run_out)
 	expect(shmd_acquire(handles[NUMBERS - 1], 0), -EDQUOT);
 	ck_assert_str_eq(shmd_error_message(), "4095 clients can lock a segment, and as many do");
 	expect(shmd_release(handles[NUMBERS - 1]), -EDQUOT);
+	expect_no_number_in_a_child(segment);
 	/* It is attached all the same, and one that goes makes room. */
 	strcpy(shmd_segment_data(handles[NUMBERS - 1]), "written");
 	ck_assert_str_eq(shmd_segment_data(segment), "written");

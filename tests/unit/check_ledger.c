@@ -572,6 +572,16 @@ START_TEST(an_operation_under_way_is_waited_for)
 END_TEST
 
 /* An enemy wrote a number that nobody has: it would hold the permit, or stop the others, for ever. */
+START_TEST(a_stranger_stops_no_burial)
+{
+	begin(PERMITS);
+	*word = 4 | OF(1000) | WORD_GIVE | WORD_PARITY;
+	slots[DEAD] = COUNT(2) | 1;
+	ck_assert_int_eq(die(), LEDGER_DONE);
+	expect_word(5 | WORD_DIED);
+}
+END_TEST
+
 START_TEST(a_stranger_holds_nothing)
 {
 	begin(1);
@@ -646,6 +656,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, what_is_held_is_not_missing);
 	tcase_add_loop_test(tests, as_long_as_it_is_open_by_name, 0, 2);
 	tcase_add_test(tests, an_operation_under_way_is_waited_for);
+	tcase_add_test(tests, a_stranger_stops_no_burial);
 	tcase_add_test(tests, a_stranger_holds_nothing);
 	tcase_add_loop_test(tests, what_was_posted_stays_posted, 0, 2);
 	tcase_add_test(tests, the_sum_of_lies_is_no_permit);

@@ -82,12 +82,15 @@ START_TEST(a_free_number_is_forgotten)
 {
 	struct locker *locker = make(&one);
 
-	ledger_note_death(locker);
-	ledger_note_death(locker);
 	ledger_keep_until_exit(locker);
+	ledger_keep_until_exit(locker);
+	ck_assert_uint_eq(ledger.n_kept, 1);
+	/* The dead keep nothing. */
+	ledger_note_death(locker);
+	ledger_note_death(locker);
 	ledger_keep_until_exit(locker);
 	ck_assert_uint_eq(ledger.n_dead, 1);
-	ck_assert_uint_eq(ledger.n_kept, 1);
+	ck_assert_uint_eq(ledger.n_kept, 0);
 	make(&one);
 	ck_assert_ptr_null(locker_free(locker));
 	ck_assert_ptr_null(locker_free(NULL));
