@@ -87,6 +87,13 @@ static void store_fini(void)
 	instance_fini(&store.instance);
 }
 
+/* In processes that are killed: Check writes its own assertions to a file that all share. */
+static void must(bool is_so)
+{
+	if (!is_so)
+		abort();
+}
+
 /* A handle of the library's for that number, without a connection. */
 static struct shmd_segment *handle_new(unsigned number)
 {
@@ -98,11 +105,10 @@ static struct shmd_segment *handle_new(unsigned number)
 		.permits = store.permits,
 	};
 
-	ck_assert_int_eq(fork_init(), 0);
+	must(segment && fork_init() == 0);
 	segment->generation = fork_generation();
-	ck_assert_int_eq(lock_init(&segment->lock, &granted, dup(store.semaphore.fd),
-				   store.ledger < 0 ? -1 : dup(store.ledger)),
-			 0);
+	must(lock_init(&segment->lock, &granted, dup(store.semaphore.fd),
+		       store.ledger < 0 ? -1 : dup(store.ledger)) == 0);
 	return segment;
 }
 
@@ -125,12 +131,11 @@ struct keeper {
 static void restore_lockers(struct keeper *keeper)
 {
 	for (unsigned n = 1; n <= keeper->numbers; n++) {
-		if (keeper->lockers[n])
-			continue;
-		ck_assert_int_eq(locker_new(&keeper->ledger, &keeper->estate, 1, (pid_t)n, 0,
-					    &keeper->lockers[n]),
-				 0);
-		ck_assert_uint_eq(keeper->lockers[n]->number, n);
+		struct locker **locker = &keeper->lockers[n];
+		if (!*locker)
+			must(locker_new(&keeper->ledger, &keeper->estate, 1, (pid_t)n, 0, locker) ==
+			     0);
+		must((*locker)->number == n);
 	}
 }
 
@@ -246,7 +251,6 @@ static pid_t start_daemon(const struct start *start)
 	pid_t pid = fork();
 	int status;
 
-	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
 		struct keeper keeper;
 		prepare(&keeper, start);
@@ -562,9 +566,9 @@ static pid_t start_pair(bool releases)
 	*pair = (struct pair){false};
 	show(&(struct scene){.word = store.permits - 1, .other = 1});
 	pid_t pid = fork();
-	ck_assert_int_ge(pid, 0);
 	if (pid == 0)
 		be_pair(releases);
+	ck_assert_int_ge(pid, 0);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFSTOPPED(status));
 	return pid;
@@ -715,9 +719,9 @@ static void be_daemon(void)
 static void start_storm_daemon(void)
 {
 	daemon_pid = fork();
-	ck_assert_int_ge(daemon_pid, 0);
 	if (daemon_pid == 0)
 		be_daemon();
+	ck_assert_int_ge(daemon_pid, 0);
 }
 
 static void ring(void)
@@ -766,9 +770,9 @@ static void start_workers(void)
 		if (workers[i] != 0 || __atomic_load_n(&duty->dead[i + 1], __ATOMIC_SEQ_CST))
 			continue;
 		workers[i] = fork();
-		ck_assert_int_ge(workers[i], 0);
 		if (workers[i] == 0)
 			be_worker(i);
+		ck_assert_int_ge(workers[i], 0);
 	}
 }
 

@@ -150,12 +150,13 @@ static void start_unit(unsigned i)
 	}
 	self.chance = chance_seed(chance_state + i);
 	pid_t pid = fork();
-	ck_assert_int_ge(pid, 0);
+	/* Check's assertions are written to a file, and who is killed may not come to the end of that. */
 	if (pid == 0) {
 		crowd_join(crowd, i, kinds[i].is_raw);
 		kinds[i].run(&self, &kinds[i]);
 		_exit(0);
 	}
+	ck_assert_int_ge(pid, 0);
 	units[i].pid = pid;
 }
 
@@ -201,7 +202,7 @@ static uint64_t read_word(void)
 /* The daemon may be told of the last death only now. */
 static void check_permits(void)
 {
-	double end = now_ms() + 10000;
+	double end = now_ms() + 20000;
 	uint64_t word;
 
 	while (word_value(word = read_word()) != crowd->permits || word_owner(word) != 0 ||
