@@ -120,7 +120,7 @@ static unsigned check_lockers(const struct segment *segment)
 		HOLDS(is_in_estate(l) && !l->estate->is_listed);
 		HOLDS(!l->hh.tbl || l->was_left);
 		n_dead += l->is_dead;
-		n_kept += l->until_exit;
+		n_kept += l->until_exit && !l->is_dead;
 		n_charged += l->charge.user != NULL;
 	}
 	HOLDS(n == count_given(ledger) && n_dead == ledger->n_dead && n_kept == ledger->n_kept);

@@ -99,7 +99,7 @@ static void check_books(void)
 
 	DL_FOREACH (ledger.lockers, locker) {
 		n_dead += locker->is_dead;
-		n_kept += locker->until_exit;
+		n_kept += locker->until_exit && !locker->is_dead;
 		HOLDS(ledger.taken[0] >> locker->number & 1);
 	}
 	HOLDS(n_dead == ledger.n_dead && n_kept == ledger.n_kept);
