@@ -32,8 +32,8 @@ void estate_fini(struct estate *estate)
 {
 	struct locker *locker, *next;
 
-	DL_FOREACH_SAFE2(estate->lockers, locker, next, estate_next)
-	locker_free(locker);
+	DL_FOREACH_SAFE2 (estate->lockers, locker, next, estate_next)
+		locker_free(locker);
 	estate_unlist(estate);
 }
 

@@ -791,8 +791,7 @@ void registry_bury(struct registry *registry, struct estate *estate)
 {
 	struct locker *locker;
 
-	DL_FOREACH2(estate->lockers, locker, estate_next)
-	{
+	DL_FOREACH2 (estate->lockers, locker, estate_next) {
 		ledger_note_death(locker);
 		enqueue(registry, SEGMENT_OF(locker->ledger, ledger));
 	}
