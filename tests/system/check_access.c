@@ -1068,6 +1068,8 @@ START_TEST(planted_beside_the_socket)
 }
 END_TEST
 
+LEAVES_WITHOUT_A_WORD;
+
 int main(void)
 {
 	Suite *suite = suite_create("access");

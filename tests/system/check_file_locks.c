@@ -456,6 +456,8 @@ END_TEST
 
 /* --- the suite ---------------------------------------------------------------------------------- */
 
+LEAVES_WITHOUT_A_WORD;
+
 int main(void)
 {
 	Suite *suite = suite_create("file locks");

@@ -647,6 +647,8 @@ START_TEST(shm_is_unusable_at_the_start)
 }
 END_TEST
 
+LEAVES_WITHOUT_A_WORD;
+
 int main(void)
 {
 	Suite *suite = suite_create("kernels");

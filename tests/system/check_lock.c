@@ -1285,6 +1285,8 @@ static void add_names(Suite *suite)
 	tcase_add_loop_test(tests, by_name_and_then_unlinked, 0, 2);
 }
 
+LEAVES_WITHOUT_A_WORD;
+
 int main(void)
 {
 	Suite *suite = suite_create("lock");

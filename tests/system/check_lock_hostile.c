@@ -661,6 +661,8 @@ START_TEST(a_sharer_sends_no_signal)
 }
 END_TEST
 
+LEAVES_WITHOUT_A_WORD;
+
 int main(void)
 {
 	Suite *suite = suite_create("lock-hostile");

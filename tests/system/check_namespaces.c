@@ -1052,6 +1052,8 @@ START_TEST(overflow_gid_is_no_group)
 }
 END_TEST
 
+LEAVES_WITHOUT_A_WORD;
+
 int main(void)
 {
 	Suite *suite = suite_create("namespaces");

@@ -957,6 +957,8 @@ START_TEST(who_does_not_read_when_descriptors_are_out)
 }
 END_TEST
 
+LEAVES_WITHOUT_A_WORD;
+
 int main(void)
 {
 	Suite *suite = suite_create("protocol");

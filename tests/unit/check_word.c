@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <semaphore.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -122,7 +123,9 @@ START_TEST(waking_finds_who_sleeps)
 	ck_assert_int_eq(woken, 1);
 	unit_join(&child);
 	munmap(shared, 4096);
-	ck_assert_int_eq(word_wake(shared, 1), -EFAULT);
+	/* valgrind takes it for a mistake. */
+	if (!getenv("SHMD_WRAPPER"))
+		ck_assert_int_eq(word_wake(shared, 1), -EFAULT);
 }
 END_TEST
 
