@@ -107,12 +107,12 @@ int run_suite(Suite *suite);
 
 /* For programs whose clients end without a word, as clients do: what they lose is no leak. The daemon's
  * leaks are looked for all the same. */
-#define LEAVES_WITHOUT_A_WORD           \
-	int __lsan_is_turned_off(void); \
-	int __lsan_is_turned_off(void)  \
-	{                               \
-		return 1;               \
-	}                               \
+#define LEAVES_WITHOUT_A_WORD                                                  \
+	__attribute__((visibility("default"))) int __lsan_is_turned_off(void); \
+	int __lsan_is_turned_off(void)                                         \
+	{                                                                      \
+		return 1;                                                      \
+	}                                                                      \
 	struct harness_needs_a_semicolon
 
 #endif
