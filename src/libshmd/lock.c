@@ -171,7 +171,6 @@ static int take_grant(struct lock *lock, const struct wire_segment *granted)
 	lock->mine = word_of_owner(granted->number);
 	/* A child that is granted nothing has inherited the mapping all the same. */
 	lock->quick = lock->right == WIRE_LOCK_GRANTED && !gate ? atomic_load(&lock->word) : NULL;
-	lock->permits = granted->permits;
 	return 0;
 }
 

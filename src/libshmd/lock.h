@@ -21,7 +21,6 @@ struct lock {
 	_Atomic(uint64_t *) word; /* mapped at the first use */
 	uint64_t *slots;          /* with it; NULL with one permit */
 	unsigned number;
-	unsigned permits;
 	enum wire_lock right;
 	struct gate *gate;    /* what threads of this process go through; NULL with one permit */
 	atomic_bool is_stale; /* SLEEPS seems to be set for nobody */

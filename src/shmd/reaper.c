@@ -15,7 +15,8 @@
 #include "shmd/loop.h"
 #include "shmd/process.h"
 
-/* Segments decided about before clients get their turn: some 10 us each. */
+/* Segments decided about before clients get their turn: some 10 us each, and tenths of a
+ * millisecond where a permit is missing and the kernel has to be asked (core/lease.h). */
 #define SLICE 64
 
 /* What is freed in less time than it takes to hand it to the helper and to hear of it: at most 64 pages,

@@ -32,8 +32,6 @@
 /* Numbers are 1 to this. */
 #define WORD_NUMBER_MAX 4095u
 
-/* Permits of one segment: INT32_MAX, as sem_init(3) allows. */
-
 /* One slot for each number, in the ledger's memory: how many permits it holds, and a count of its
  * operations. Only who stands as owner in the word writes there. */
 #define SLOT_HELD        UINT64_C(0x000000007fffffff)
