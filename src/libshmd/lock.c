@@ -138,8 +138,9 @@ static int map_word(struct lock *lock)
 /* Makes the handle ready for this process to lock by: at its first use, and at a child's first. */
 static int prepare(struct shmd_segment *segment)
 {
-	if (segment->lock.right == WIRE_LOCK_GRANTED && atomic_load(&segment->lock.word) &&
-	    !segment_is_inherited(segment))
+	/* First whether it is ours: else another thread may be making it so. */
+	if (!segment_is_inherited(segment) && segment->lock.right == WIRE_LOCK_GRANTED &&
+	    atomic_load(&segment->lock.word))
 		return 0;
 	int r = segment_enter(segment);
 	if (r == 0)
@@ -532,15 +533,24 @@ static __attribute__((noinline)) int acquire_otherwise(struct shmd_segment *segm
 	return acquire_slowly(segment, timeout_ms);
 }
 
+/* The word, where one step can be all; else NULL. In a child that has not made the handle its own yet,
+ * nothing else of the lock may be looked at: another thread may be changing it. */
+static inline uint64_t *quick_word(const struct shmd_segment *segment)
+{
+	return likely(segment_is_known_own(segment))
+		       ? atomic_load_explicit(&segment->lock.quick, memory_order_acquire)
+		       : NULL;
+}
+
 /* Nothing in here needs the stack, nor more than one other line of the cache. */
 int shmd_acquire(struct shmd_segment *segment, int timeout_ms)
 {
 	struct lock *lock = &segment->lock;
-	uint64_t *word = atomic_load_explicit(&lock->quick, memory_order_acquire);
+	uint64_t *word = quick_word(segment);
 	uint64_t one = 1;
 
 	/* ACQUIRE_TAKE of a word that says nothing but that one permit is free. */
-	if (likely(word && timeout_ms >= -1 && segment_is_known_own(segment)) &&
+	if (likely(word && timeout_ms >= -1) &&
 	    likely(__atomic_compare_exchange_n(word, &one, lock->mine, false, __ATOMIC_ACQUIRE,
 					       __ATOMIC_RELAXED)))
 		return 0;
@@ -632,11 +642,11 @@ static __attribute__((noinline)) int release_slowly(struct shmd_segment *segment
 {
 	struct lock *lock = &segment->lock;
 
-	if (lock->right != WIRE_LOCK_GRANTED)
-		return check_right(segment);
 	/* Permits are not inherited. */
 	if (segment_is_inherited(segment))
 		return nothing_held();
+	if (lock->right != WIRE_LOCK_GRANTED)
+		return check_right(segment);
 	/* What was taken may have been taken through another handle. */
 	int r = prepare(segment);
 	if (r < 0)
@@ -661,15 +671,16 @@ static __attribute__((noinline)) int release_otherwise(struct shmd_segment *segm
 
 int shmd_release(struct shmd_segment *segment)
 {
-	struct lock *lock = &segment->lock;
-	uint64_t *word = atomic_load_explicit(&lock->quick, memory_order_acquire);
-	uint64_t mine = lock->mine;
+	uint64_t *word = quick_word(segment);
 
-	/* RELEASE_GIVE of a word that says nothing but that we hold the permit: nobody is to be woken. */
-	if (likely(word && segment_is_known_own(segment)) &&
-	    likely(__atomic_compare_exchange_n(word, &mine, 1, false, __ATOMIC_RELEASE,
-					       __ATOMIC_RELAXED)))
-		return 0;
+	if (likely(word)) {
+		uint64_t mine = segment->lock.mine;
+		/* RELEASE_GIVE of a word that says nothing but that we hold the permit: nobody is to
+		 * be woken. */
+		if (likely(__atomic_compare_exchange_n(word, &mine, 1, false, __ATOMIC_RELEASE,
+						       __ATOMIC_RELAXED)))
+			return 0;
+	}
 	return release_otherwise(segment);
 }
 
