@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -63,7 +64,7 @@ struct taking {
 
 /* Shares our memory and descriptors, and is nobody's thread. errno is ours, too: while it runs, we do
  * nothing that could fail. */
-__attribute__((no_sanitize("address", "thread", "undefined"))) static int taker(void *context)
+__attribute__((no_sanitize("address", "undefined"))) static int taker(void *context)
 {
 	struct taking *taking = context;
 
@@ -98,10 +99,19 @@ static int take_by_taker(int fd)
 	return taking.result;
 }
 
+/* valgrind and TSan know no such processes, and where they run there are no such sharers. */
+static bool is_observed(void)
+{
+#ifdef __SANITIZE_THREAD__
+	return true;
+#else
+	return RUNNING_ON_VALGRIND;
+#endif
+}
+
 enum lease_answer lease_take(int fd)
 {
-	/* valgrind knows no such processes, and where it runs there are no such sharers. */
-	enum lease_answer taken = answer(RUNNING_ON_VALGRIND ? take(fd) : take_by_taker(fd));
+	enum lease_answer taken = answer(is_observed() ? take(fd) : take_by_taker(fd));
 
 	/* One that was killed may have taken it. */
 	if (taken == LEASE_UNKNOWN)
