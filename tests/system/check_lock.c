@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -225,9 +226,20 @@ START_TEST(a_handler_ends_a_wait)
 }
 END_TEST
 
-/* futex_waitv(2) came with Linux 5.16; what a wait on half the word does here is documented. */
+/* futex_waitv(2) came with Linux 5.16, and valgrind does not know it; what a wait on half the word does
+ * instead is documented. */
+static bool waits_for_the_whole_word(void)
+{
+	if (syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) == 0 || errno != ENOSYS)
+		return true;
+	printf("# skipped: no futex_waitv() here\n");
+	return false;
+}
+
 START_TEST(a_handler_that_restarts_does_not)
 {
+	if (!waits_for_the_whole_word())
+		return;
 	struct shmd_segment *segment = make(permits_of[_i]);
 	struct shmd_segment *other = attach_anew();
 
@@ -1191,7 +1203,8 @@ START_TEST(waiting_costs_nothing)
 	       "daemon was not woken\n",
 	       permits_of[_i], WAITERS, idle->ms, most, switches);
 	/* A slice is a second. */
-	ck_assert_int_le(switches, 3 * idle->ms / 1000 + 10);
+	if (waits_for_the_whole_word())
+		ck_assert_int_le(switches, 3 * idle->ms / 1000 + 10);
 	if (!getenv("SHMD_WRAPPER"))
 		ck_assert_double_le(most, 20);
 	shmd_detach(segment);
@@ -1206,7 +1219,9 @@ START_TEST(holders_are_told_of)
 	struct holding holding = {.permits = 2};
 	struct shmd_details *details;
 	struct actor actor;
+	char name[16];
 
+	prctl(PR_GET_NAME, name);
 	ck_assert_uint_eq(holders(), 0);
 	expect(shmd_acquire(segment, 0), 0);
 	start_holder(&actor, &holding);
@@ -1220,7 +1235,7 @@ START_TEST(holders_are_told_of)
 	ck_assert_uint_eq(details->holders[1]->permits, 2);
 	ck_assert_uint_eq(details->holders[1]->uid, getuid());
 	ck_assert_int_eq(details->holders[1]->until_exit, 0);
-	ck_assert_ptr_nonnull(strstr(details->holders[1]->command, "check_lock"));
+	ck_assert_str_eq(details->holders[1]->command, name);
 	shmd_details_free(details);
 	actor_kill(&actor);
 	AWAIT(holders() == 1);
