@@ -98,7 +98,7 @@ int ledger_init(struct ledger *ledger, unsigned permits)
 	*ledger = (struct ledger){.permits = permits, .fd = -1};
 	if (permits <= 1)
 		return 0;
-	return memory_new("shmd:ledger", LEDGER_SIZE, false, &ledger->fd, &ignored);
+	return memory_new("shmd:ledger", LEDGER_SIZE, 0, &ledger->fd, &ignored);
 }
 
 void ledger_clear(struct ledger *ledger)

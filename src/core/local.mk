@@ -3,12 +3,16 @@ noinst_LTLIBRARIES += libcore.la
 libcore_la_SOURCES = \
 	src/core/access.c src/core/access.h \
 	src/core/attachment.c src/core/attachment.h \
+	src/core/ending.c src/core/ending.h \
+	src/core/journal.c src/core/journal.h \
 	src/core/instance.c src/core/instance.h \
 	src/core/lease.c src/core/lease.h \
 	src/core/ledger.c src/core/ledger.h \
+	src/core/lineage.c src/core/lineage.h \
 	src/core/locker.c src/core/locker.h \
 	src/core/memory.c src/core/memory.h \
 	src/core/name.c src/core/name.h \
+	src/core/publish.c \
 	src/core/quota.c src/core/quota.h \
 	src/core/recovery.c src/core/recovery.h \
 	src/core/refusal.c src/core/refusal.h \
@@ -17,6 +21,7 @@ libcore_la_SOURCES = \
 	src/core/semaphore.c src/core/semaphore.h \
 	src/core/session.c src/core/session.h \
 	src/core/statistics.c src/core/statistics.h \
+	src/core/wait.c src/core/wait.h \
 	src/core/watch.c src/core/watch.h
 libcore_la_CFLAGS = $(AM_CFLAGS) $(ACL_CFLAGS)
 libcore_la_LIBADD = $(ACL_LIBS)

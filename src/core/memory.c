@@ -17,7 +17,7 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 static int create_memfd(const char *label, unsigned flags)
 {
@@ -63,8 +63,9 @@ static int reserve_huge_pages(int fd, uint64_t size, struct refusal *why)
 	return 0;
 }
 
-int memory_new(const char *label, uint64_t size, bool huge, int *ret_fd, struct refusal *why)
+int memory_new(const char *label, uint64_t size, unsigned flags, int *ret_fd, struct refusal *why)
 {
+	bool huge = flags & MEMORY_HUGE;
 	_cleanup_close_ int fd = create_memfd(label, huge ? MFD_HUGETLB : 0);
 	int r;
 
@@ -85,10 +86,23 @@ int memory_new(const char *label, uint64_t size, bool huge, int *ret_fd, struct 
 		if (r != 0)
 			return r;
 	}
-	if (fcntl(fd, F_ADD_SEALS, SEALS) < 0)
+	if (fcntl(fd, F_ADD_SEALS, SEALS | (flags & MEMORY_SEALABLE ? 0 : F_SEAL_SEAL)) < 0)
 		return -errno;
 	*ret_fd = steal_fd(&fd);
 	return 0;
+}
+
+bool memory_is_sealed(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && seals & F_SEAL_WRITE;
+}
+
+int memory_end_sealing(int fd)
+{
+	/* -EPERM: there is that seal already. */
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL) < 0 && errno != EPERM ? -errno : 0;
 }
 
 /* Opening relative to a kept descriptor of the folder saves a third of the path's walk. */

@@ -8,13 +8,22 @@
 
 #include "core/refusal.h"
 
+#define MEMORY_HUGE     (1u << 0)
+#define MEMORY_SEALABLE (1u << 1) /* seals may be added, until memory_end_sealing() */
+
 /*
  * Makes zeroed memory of exactly `size` bytes, of mode 0600, not executable, and sealed against
  * shrinking, growing and further seals. Huge pages are reserved, so that touching them cannot fail.
  *
  * Returns 0 and the descriptor of memfd_create(2), a refusal, or a negative errno.
  */
-int memory_new(const char *label, uint64_t size, bool huge, int *ret_fd, struct refusal *why);
+int memory_new(const char *label, uint64_t size, unsigned flags, int *ret_fd, struct refusal *why);
+
+/* Whether it is sealed against writing, by anybody, for ever. */
+bool memory_is_sealed(int fd);
+
+/* Nobody can seal it further from now on. Never blocks. Returns 0 or a negative errno. */
+int memory_end_sealing(int fd);
 
 /* Opens the same file once more, as a file description of its own, with its own access mode and its
  * own file locks. Returns the descriptor or a negative errno. */

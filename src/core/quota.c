@@ -13,6 +13,8 @@ static const struct {
 	[QUOTA_SEGMENTS] = {"segments", "segments_per_user"},
 	[QUOTA_BYTES] = {"bytes", "bytes_per_user"},
 	[QUOTA_ATTACHMENTS] = {"attachments", "attachments_per_user"},
+	[QUOTA_WAITS] = {"waits", "waits_per_user"},
+	[QUOTA_SUBSCRIPTIONS] = {"subscriptions", "subscriptions_per_user"},
 };
 
 const char *quota_total_name(enum quota_resource resource)

@@ -23,9 +23,10 @@
 
 #define FILE_PREFIX "sem."
 
-void recovery_init(struct recovery *recovery, struct watch *watch, struct statistics *statistics)
+void recovery_init(struct recovery *recovery, struct watch *watch, struct statistics *statistics,
+		   struct journal *journal)
 {
-	*recovery = (struct recovery){.watch = watch, .statistics = statistics};
+	*recovery = (struct recovery){.watch = watch, .statistics = statistics, .journal = journal};
 	heap_init(&recovery->timers);
 }
 
@@ -94,6 +95,7 @@ void recovery_note_close(struct segment *segment)
 struct word {
 	struct recovery *recovery;
 	const struct segment *segment;
+	uint64_t now;
 };
 
 static void tell_recovered(const struct word *word, uint32_t permits, const char *who)
@@ -101,6 +103,7 @@ static void tell_recovered(const struct word *word, uint32_t permits, const char
 	char text[SEGMENT_DESCRIPTION_MAX];
 
 	word->recovery->statistics->counts[STATISTIC_LOCKS_RECOVERED] += permits;
+	journal_tell_recovered(word->recovery->journal, word->segment, permits, word->now);
 	log_notice("gave back %u %s of segment %s: %s", permits,
 		   permits == 1 ? "permit" : "permits", segment_describe(word->segment, text), who);
 }
@@ -189,7 +192,7 @@ static void try_again(struct recovery *recovery, struct segment *segment, bool i
 
 void recovery_settle(struct recovery *recovery, struct segment *segment, uint64_t now)
 {
-	struct word word = {recovery, segment};
+	struct word word = {recovery, segment, now};
 
 	if (segment->ledger.n_dead == 0 && !segment->is_audit_due)
 		return;

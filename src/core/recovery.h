@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/heap.h"
+#include "core/journal.h"
 #include "core/segment.h"
 #include "core/statistics.h"
 
@@ -19,9 +20,11 @@ struct recovery {
 	struct segment *by_semaphore; /* whose semaphores have names */
 	struct watch *watch;
 	struct statistics *statistics;
+	struct journal *journal;
 };
 
-void recovery_init(struct recovery *recovery, struct watch *watch, struct statistics *statistics);
+void recovery_init(struct recovery *recovery, struct watch *watch, struct statistics *statistics,
+		   struct journal *journal);
 void recovery_fini(struct recovery *recovery);
 
 /* Enters a new segment, with or without a semaphore. Returns 0 or -ENOMEM. */

@@ -13,18 +13,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/ending.h"
 #include "core/lease.h"
 #include "core/memory.h"
-
-/* The word of a close comes just before the kernel drops the count, so the test is repeated after
- * these pauses, each twice the one before. */
-#define RETEST_FIRST (NSEC_PER_MSEC / 2)
-#define RETEST_LAST  (32 * NSEC_PER_SEC)
-/* Without a watch there is no word at all, and the test goes on. */
-#define POLL_LAST NSEC_PER_SEC
-
-#define SEGMENT_OF(item, member) \
-	((struct segment *)((char *)(item)-offsetof(struct segment, member)))
 
 /* --- what this kernel lets us know ------------------------------------------------------------ */
 
@@ -98,8 +89,10 @@ int registry_new(struct registry **ret, const struct quota_limits *limits, const
 	}
 	quota_init(&registry->quota, limits);
 	heap_init(&registry->timers);
-	recovery_init(&registry->recovery, &registry->watch, &registry->statistics);
+	recovery_init(&registry->recovery, &registry->watch, &registry->statistics,
+		      &registry->journal);
 	registry->next_id = first_id;
+	registry->waits.newest = first_id - 1;
 	test_kernel(registry);
 	*ret = registry;
 	return 0;
@@ -116,8 +109,10 @@ struct registry *registry_free(struct registry *registry)
 		HASH_DELETE(by_id, registry->by_id, segment);
 		watch_remove(&registry->watch, &segment->watch);
 		recovery_remove(&registry->recovery, segment);
+		lineage_remove(segment->lineage, segment->size);
 		segment_free(segment, &registry->instance);
 	}
+	waits_fini(&registry->waits);
 	recovery_fini(&registry->recovery);
 	heap_fini(&registry->timers);
 	watch_fini(&registry->watch);
@@ -137,7 +132,7 @@ static struct segment *by_id(const struct registry *registry, uint64_t id)
 	return segment && segment->state != SEGMENT_UNUSED ? segment : NULL;
 }
 
-static struct segment *by_name(const struct registry *registry, const char *name)
+struct segment *registry_by_name(const struct registry *registry, const char *name)
 {
 	struct segment *segment;
 
@@ -158,7 +153,7 @@ static int look_up(const struct registry *registry, const struct credentials *wh
 		int r = name_parse(name, &name, why);
 		if (r != 0)
 			return r;
-		segment = by_name(registry, name);
+		segment = registry_by_name(registry, name);
 		if (!segment)
 			return refuse(why, REFUSAL_NOT_FOUND, "there is no segment '%s'", name);
 	}
@@ -208,313 +203,7 @@ struct segment *registry_next(const struct registry *registry, uint64_t after_id
 	return segment;
 }
 
-/* --- the end of a segment --------------------------------------------------------------------- */
-
-static void enqueue(struct registry *registry, struct segment *segment)
-{
-	if (segment->queued || segment->state == SEGMENT_UNUSED)
-		return;
-	segment->queued = true;
-	DL_APPEND(registry->queue, segment);
-}
-
-static void dequeue(struct registry *registry, struct segment *segment)
-{
-	if (!segment->queued)
-		return;
-	segment->queued = false;
-	DL_DELETE(registry->queue, segment);
-}
-
-/* A timer that cannot be had for want of memory is made good for by settling at once, and again. */
-static void set_timer(struct registry *registry, struct segment *segment, uint64_t deadline)
-{
-	if (heap_set(&registry->timers, &segment->timer, deadline) < 0)
-		enqueue(registry, segment);
-}
-
-/* The pauses start anew, each time. */
-static void start_tests(struct registry *registry, struct segment *segment, uint64_t now)
-{
-	segment->retest_ns = RETEST_FIRST;
-	set_timer(registry, segment, now + RETEST_FIRST);
-}
-
-/* What a watch's word is about. */
-struct word {
-	struct registry *registry;
-	uint64_t now;
-};
-
-static void on_close(struct watch_item *item, void *context)
-{
-	struct word *word = context;
-
-	start_tests(word->registry, SEGMENT_OF(item, watch), word->now);
-}
-
-static void stop_testing(struct registry *registry, struct segment *segment)
-{
-	watch_remove(&registry->watch, &segment->watch);
-	heap_remove(&registry->timers, &segment->timer);
-	segment->retest_ns = 0;
-}
-
-static void on_semaphore_closed(struct watch_item *item, void *context)
-{
-	struct word *word = context;
-	struct segment *segment = SEGMENT_OF(item, raw_watch);
-
-	recovery_note_close(segment);
-	enqueue(word->registry, segment);
-}
-
-static void drop_name(struct registry *registry, struct segment *segment)
-{
-	if (segment->name[0]) {
-		HASH_DELETE(by_name, registry->by_name, segment);
-		segment->name[0] = '\0';
-	}
-	recovery_drop_name(&registry->recovery, segment, on_semaphore_closed);
-	semaphore_unlink(&segment->semaphore, &registry->instance);
-	stop_testing(registry, segment);
-	segment->state = SEGMENT_DROPPED;
-	if (segment->is_audit_due)
-		enqueue(registry, segment);
-}
-
-static void put_unused(struct registry *registry, struct segment *segment)
-{
-	stop_testing(registry, segment);
-	recovery_remove(&registry->recovery, segment);
-	dequeue(registry, segment);
-	segment->state = SEGMENT_UNUSED;
-	DL_APPEND(registry->unused, segment);
-}
-
-/* Starts to watch a segment that is still in use. Returns whether word of its closing will come. */
-static bool watch_use(struct registry *registry, struct segment *segment)
-{
-	if (segment->watch.wd)
-		return true;
-	int r = watch_add(&registry->watch, &segment->watch, segment->fd, on_close);
-	if (r < 0 && registry->watch.fd >= 0 && !registry->was_told) {
-		registry->was_told = true;
-		log_warning("no inotify watch to be had (%s): looking up to a second late instead",
-			    strerror(-r));
-	}
-	return r == 0;
-}
-
-static void schedule_test(struct registry *registry, struct segment *segment, bool is_watched,
-			  uint64_t now)
-{
-	uint64_t last = is_watched ? RETEST_LAST : POLL_LAST;
-
-	if (segment->retest_ns == 0 && is_watched)
-		return;
-	segment->retest_ns = segment->retest_ns ? 2 * segment->retest_ns : RETEST_FIRST;
-	if (segment->retest_ns > last && is_watched) {
-		segment->retest_ns = 0;
-		return;
-	}
-	if (segment->retest_ns > last)
-		segment->retest_ns = last;
-	set_timer(registry, segment, now + segment->retest_ns);
-}
-
-/* What follows when somebody has the memory: word of its closing, or a test now and then. */
-static bool wait_for_closing(struct registry *registry, struct segment *segment, uint64_t now)
-{
-	bool was_watched = segment->watch.wd != 0;
-	bool is_watched = watch_use(registry, segment);
-
-	if (!is_watched || was_watched) {
-		schedule_test(registry, segment, is_watched, now);
-		return false;
-	}
-	/* Who let go between the test and the watch is seen by a second test. And who had sent word
-	 * before the watch stood, and lets go after that test, by the ones that follow. */
-	if (segment_ask_use(segment) == LEASE_SOLE_USER)
-		return true;
-	start_tests(registry, segment, now);
-	return false;
-}
-
-/* Whether nobody has the memory any more. If somebody has, the test comes back by itself. */
-static bool test_unused(struct registry *registry, struct segment *segment, uint64_t now)
-{
-	if (segment->n_attachments > 0 || segment->ledger.n_kept > 0)
-		return false;
-	if (!registry->has_leases)
-		return true;
-	switch (segment_ask_use(segment)) {
-	case LEASE_SOLE_USER:
-		return true;
-	case LEASE_SHARED:
-		return wait_for_closing(registry, segment, now);
-	case LEASE_UNKNOWN:
-		/* Nobody may have it, and then no word would ever come. */
-		watch_remove(&registry->watch, &segment->watch);
-		schedule_test(registry, segment, false, now);
-		return false;
-	}
-	return false;
-}
-
-/* An anonymous segment can be picked up by nobody, so it does not outlive its users. */
-static enum lifetime effective_lifetime(const struct segment *segment)
-{
-	return segment->lifetime == LIFETIME_PERSISTENT && !segment->name[0] ? LIFETIME_CLIENTS
-									     : segment->lifetime;
-}
-
-/* *ret_is_unused: the test for that has found that nobody has the memory either. */
-static bool has_ended(struct registry *registry, struct segment *segment, uint64_t now,
-		      bool *ret_is_unused)
-{
-	*ret_is_unused = false;
-	switch (effective_lifetime(segment)) {
-	case LIFETIME_CLIENTS:
-		*ret_is_unused = test_unused(registry, segment, now);
-		return *ret_is_unused;
-	case LIFETIME_OWNER:
-		return segment->owner == NULL;
-	case LIFETIME_PERSISTENT:
-		return false;
-	}
-	return false;
-}
-
-static const char *reason(const struct segment *segment)
-{
-	if (segment->state == SEGMENT_LINGERING)
-		return "nobody picked it up";
-	return effective_lifetime(segment) == LIFETIME_OWNER ? "its owner is gone"
-							     : "nobody has it any more";
-}
-
-static void reap(struct registry *registry, struct segment *segment, enum log_level level)
-{
-	char text[SEGMENT_DESCRIPTION_MAX];
-
-	log_line(level, "reaped segment %s of uid %u, %" PRIu64 " bytes: %s",
-		 segment_describe(segment, text), segment->ownership.uid, segment->size,
-		 reason(segment));
-	statistics_count(&registry->statistics, STATISTIC_REAPED);
-	drop_name(registry, segment);
-}
-
-static void start_linger(struct registry *registry, struct segment *segment, uint64_t now)
-{
-	stop_testing(registry, segment);
-	segment->state = SEGMENT_LINGERING;
-	set_timer(registry, segment, now + segment->linger_ns);
-}
-
-/* Brings a segment to the state that follows from who has it now. `level`: how remarkable its end is. */
-static void settle_as(struct registry *registry, struct segment *segment, enum log_level level,
-		      uint64_t now)
-{
-	bool is_unused = false;
-
-	recovery_settle(&registry->recovery, segment, now);
-	if (segment->state == SEGMENT_LIVE && has_ended(registry, segment, now, &is_unused)) {
-		if (segment->linger_ns && segment->name[0])
-			start_linger(registry, segment, now);
-		else
-			reap(registry, segment, level);
-	}
-	if (segment->state == SEGMENT_LINGERING && segment->timer.deadline <= now)
-		reap(registry, segment, level);
-	if (segment->state == SEGMENT_DROPPED && (is_unused || test_unused(registry, segment, now)))
-		put_unused(registry, segment);
-}
-
-static void settle(struct registry *registry, struct segment *segment, uint64_t now)
-{
-	settle_as(registry, segment, LOG_LEVEL_INFO, now);
-}
-
-bool registry_settle_some(struct registry *registry, unsigned most, uint64_t now)
-{
-	while (most-- > 0 && registry->queue) {
-		struct segment *segment = registry->queue;
-		dequeue(registry, segment);
-		settle(registry, segment, now);
-	}
-	return registry->queue != NULL;
-}
-
-uint64_t registry_next_deadline(const struct registry *registry)
-{
-	const struct heap_item *first = heap_first(&registry->timers);
-	const struct heap_item *other = heap_first(&registry->recovery.timers);
-
-	if (!first || (other && other->deadline < first->deadline))
-		first = other;
-	return first ? first->deadline : 0;
-}
-
-void registry_run_timers(struct registry *registry, uint64_t now)
-{
-	for (struct heap_item *item;
-	     (item = heap_first(&registry->timers)) && item->deadline <= now;) {
-		heap_remove(&registry->timers, item);
-		enqueue(registry, SEGMENT_OF(item, timer));
-	}
-	for (struct segment *segment; (segment = recovery_take_expired(&registry->recovery, now));)
-		enqueue(registry, segment);
-}
-
-static void on_file_closed(const char *name, void *context)
-{
-	struct registry *registry = ((struct word *)context)->registry;
-	struct segment *segment = name ? recovery_find(&registry->recovery, name) : registry->by_id;
-
-	for (; segment; segment = name ? NULL : segment->by_id.next) {
-		recovery_note_close(segment);
-		enqueue(registry, segment);
-	}
-}
-
-void registry_read_watch(struct registry *registry, uint64_t now)
-{
-	struct word word = {registry, now};
-
-	watch_read(&registry->watch, on_file_closed, &word);
-}
-
-struct segment *registry_take_unused(struct registry *registry, int ret_fds[static 2])
-{
-	struct segment *segment = registry->unused;
-
-	if (!segment)
-		return NULL;
-	DL_DELETE(registry->unused, segment);
-	ret_fds[0] = steal_fd(&segment->fd);
-	ret_fds[1] = steal_fd(&segment->semaphore.fd);
-	return segment;
-}
-
-void registry_forget(struct registry *registry, struct segment *segment)
-{
-	HASH_DELETE(by_id, registry->by_id, segment);
-	segment_free(segment, &registry->instance);
-}
-
-/* Brings what a name leads to up to date before anybody is answered about it: its users may have gone,
- * and its turn in the queue not come. */
-static struct segment *settled_by_name(struct registry *registry, const char *name, uint64_t now)
-{
-	struct segment *segment = by_name(registry, name);
-
-	if (!segment || !segment->queued)
-		return segment;
-	dequeue(registry, segment);
-	settle(registry, segment, now);
-	return by_name(registry, name);
-}
+/* --- attaching -------------------------------------------------------------------------------- */
 
 static void settle_named(struct registry *registry, const char *text, uint64_t now)
 {
@@ -522,10 +211,8 @@ static void settle_named(struct registry *registry, const char *text, uint64_t n
 	const char *name;
 
 	if (name_parse(text, &name, &ignored) == 0)
-		settled_by_name(registry, name, now);
+		ending_settle_name(registry, name, now);
 }
-
-/* --- attaching -------------------------------------------------------------------------------- */
 
 /* Whoever comes back for a segment that lingers revives it; an owner's one only for an owner. */
 static void revive(struct registry *registry, struct segment *segment, struct session *session,
@@ -542,13 +229,28 @@ static void revive(struct registry *registry, struct segment *segment, struct se
 	segment->state = SEGMENT_LIVE;
 }
 
+static int check_sealed(const struct segment *segment, bool read_only, struct refusal *why)
+{
+	char text[SEGMENT_DESCRIPTION_MAX];
+
+	if (!segment->is_sealed || read_only)
+		return 0;
+	return refuse(why, REFUSAL_DENIED,
+		      "segment %s is sealed: nobody can write to it, and it can be attached "
+		      "read-only",
+		      segment_describe(segment, text));
+}
+
 /* Enters the attachment into the books and opens the memory for it. */
 static int grant_access(struct registry *registry, struct session *session, struct segment *segment,
 			bool read_only, struct grant *ret, struct refusal *why)
 {
 	struct attachment *attachment = attachment_find(session, segment->id);
-	_cleanup_close_ int fd = memory_reopen(segment->fd, read_only);
+	int sealed = check_sealed(segment, read_only, why);
 
+	if (sealed != 0)
+		return sealed;
+	_cleanup_close_ int fd = memory_reopen(segment->fd, read_only);
 	if (fd < 0)
 		return refuse_errno(why, fd, "open the segment's memory once more");
 	if (!attachment) {
@@ -558,10 +260,13 @@ static int grant_access(struct registry *registry, struct session *session, stru
 	}
 	attachment->counts[read_only]++;
 	if (segment->state != SEGMENT_LINGERING)
-		stop_testing(registry, segment);
+		ending_stop_tests(registry, segment);
 	revive(registry, segment, session, read_only);
-	*ret = (struct grant){
-		.segment = segment, .fd = steal_fd(&fd), .semaphore_fd = -1, .ledger_fd = -1};
+	*ret = (struct grant){.segment = segment,
+			      .fd = steal_fd(&fd),
+			      .semaphore_fd = -1,
+			      .ledger_fd = -1,
+			      .reader_fd = -1};
 	if (session->can_lock && segment_may_lock(segment, read_only))
 		ret->semaphore_fd = segment->semaphore.fd;
 	return 0;
@@ -583,6 +288,24 @@ static int add_to_tables(struct registry *registry, struct segment *segment)
 	return -ENOMEM;
 }
 
+/* The new segment's first attachment, its creator's. */
+static int grant_new(struct registry *registry, struct session *session, struct segment *segment,
+		     bool wants_reader, struct grant *ret, struct refusal *why)
+{
+	_cleanup_close_ int reader = wants_reader ? memory_reopen(segment->fd, true) : -1;
+
+	if (wants_reader && reader < 0)
+		return refuse_errno(why, reader, "open the segment's memory for reading");
+	int r = grant_access(registry, session, segment, false, ret, why);
+	if (r != 0)
+		return r;
+	ret->reader_fd = steal_fd(&reader);
+	ret->is_new = true;
+	if (segment->lifetime == LIFETIME_OWNER)
+		segment->owner = session;
+	return 0;
+}
+
 static int create_new(struct registry *registry, struct session *session,
 		      const struct creation *what, uint64_t now, struct grant *ret,
 		      struct refusal *why)
@@ -599,22 +322,29 @@ static int create_new(struct registry *registry, struct session *session,
 		return r;
 	}
 	registry->next_id++;
-	r = grant_access(registry, session, segment, false, ret, why);
+	r = grant_new(registry, session, segment, what->reader, ret, why);
 	if (r != 0) {
-		drop_name(registry, segment);
+		ending_drop_name(registry, segment);
 		registry_forget(registry, segment);
 		return r;
 	}
-	if (segment->lifetime == LIFETIME_OWNER)
-		segment->owner = session;
-	ret->is_new = true;
+	if (segment->name[0])
+		waits_wake(&registry->waits, segment->name, segment->generation);
 	statistics_count(&registry->statistics, STATISTIC_CREATED);
+	journal_tell(&registry->journal, EVENT_CREATED, segment, session, false, now);
 	return 0;
 }
 
+static void note_attached(struct registry *registry, const struct session *session,
+			  const struct segment *segment, bool read_only, uint64_t now)
+{
+	statistics_count(&registry->statistics, STATISTIC_ATTACHED);
+	journal_tell(&registry->journal, EVENT_ATTACHED, segment, session, read_only, now);
+}
+
 static int open_existing(struct registry *registry, struct session *session,
-			 struct segment *segment, const struct creation *what, struct grant *ret,
-			 struct refusal *why)
+			 struct segment *segment, const struct creation *what, uint64_t now,
+			 struct grant *ret, struct refusal *why)
 {
 	int r = check_access(segment, &session->who, ACCESS_READ | ACCESS_WRITE, why);
 
@@ -627,7 +357,7 @@ static int open_existing(struct registry *registry, struct session *session,
 			      segment->name, segment->size, what->size);
 	r = grant_access(registry, session, segment, false, ret, why);
 	if (r == 0)
-		statistics_count(&registry->statistics, STATISTIC_ATTACHED);
+		note_attached(registry, session, segment, false, now);
 	return r;
 }
 
@@ -642,12 +372,12 @@ int registry_create(struct registry *registry, struct session *session, const st
 	int r = name_parse(what->name, &parsed.name, why);
 	if (r != 0)
 		return r;
-	existing = settled_by_name(registry, parsed.name, now);
+	existing = ending_settle_name(registry, parsed.name, now);
 	if (!existing)
 		return create_new(registry, session, &parsed, now, ret, why);
 	if (!what->open_existing)
 		return refuse(why, REFUSAL_EXISTS, "a segment '%s' exists", parsed.name);
-	return open_existing(registry, session, existing, what, ret, why);
+	return open_existing(registry, session, existing, what, now, ret, why);
 }
 
 int registry_attach(struct registry *registry, struct session *session, uint64_t id,
@@ -666,7 +396,7 @@ int registry_attach(struct registry *registry, struct session *session, uint64_t
 	if (r == 0)
 		r = grant_access(registry, session, segment, read_only, ret, why);
 	if (r == 0)
-		statistics_count(&registry->statistics, STATISTIC_ATTACHED);
+		note_attached(registry, session, segment, read_only, now);
 	return r;
 }
 
@@ -736,7 +466,7 @@ static struct segment *let_go(struct registry *registry, struct attachment *atta
 {
 	struct segment *segment = attachment->segment;
 
-	if (segment->owner == attachment->session)
+	if (segment->owner == attachment->session && segment->publisher != segment->owner)
 		segment->owner = NULL;
 	if (attachment->locker)
 		locker_leave(attachment->locker, &attachment->charge);
@@ -769,22 +499,44 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
 			      "segment %" PRIu64 " is not attached %s by this client", id,
 			      read_only ? "read-only" : "for writing");
 	statistics_count(&registry->statistics, STATISTIC_DETACHED);
+	journal_tell(&registry->journal, EVENT_DETACHED, attachment->segment, session, read_only,
+		     now);
 	if (--attachment->counts[read_only] > 0 || attachment->counts[!read_only] > 0)
 		return 0;
 	give_number_back(attachment);
 	struct segment *segment = let_go(registry, attachment);
 	/* Now, and not with the queue's turn: who has the reply sees what follows from it. That a client
 	 * lets go of what it is done with is the ordinary end. */
-	settle_as(registry, segment, LOG_LEVEL_DEBUG, now);
+	ending_settle_as(registry, segment, LOG_LEVEL_DEBUG, now);
 	return 0;
 }
 
-void registry_leave(struct registry *registry, struct session *session)
+void registry_leave(struct registry *registry, struct session *session, uint64_t now)
 {
 	struct attachment *attachment, *next;
+	struct segment *segment;
 
-	HASH_ITER (hh, session->attachments, attachment, next)
-		enqueue(registry, let_go(registry, attachment));
+	while (session->published) {
+		segment = session->published;
+		ending_release_binding(segment);
+		if (segment->owner == session)
+			segment->owner = NULL;
+		ending_enqueue(registry, segment);
+	}
+	HASH_ITER (hh, session->attachments, attachment, next) {
+		journal_tell(&registry->journal, EVENT_DETACHED, attachment->segment, session,
+			     attachment_is_read_only(attachment), now);
+		ending_enqueue(registry, let_go(registry, attachment));
+	}
+	while (session->waits)
+		wait_free(&registry->waits, session->waits);
+	while (session->subscriptions)
+		subscription_free(&registry->journal, session->subscriptions);
+}
+
+static struct segment *segment_of_ledger(const struct ledger *ledger)
+{
+	return (struct segment *)((char *)ledger - offsetof(struct segment, ledger));
 }
 
 void registry_bury(struct registry *registry, struct estate *estate)
@@ -793,7 +545,7 @@ void registry_bury(struct registry *registry, struct estate *estate)
 
 	DL_FOREACH2 (estate->lockers, locker, estate_next) {
 		ledger_note_death(locker);
-		enqueue(registry, SEGMENT_OF(locker->ledger, ledger));
+		ending_enqueue(registry, segment_of_ledger(locker->ledger));
 	}
 }
 
@@ -826,9 +578,10 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 	if (segment->state == SEGMENT_DROPPED)
 		return 0;
 	statistics_count(&registry->statistics, STATISTIC_UNLINKED);
+	journal_tell(&registry->journal, EVENT_UNLINKED, segment, session, false, now);
 	log_debug("unlinked segment %s by uid %u", segment_describe(segment, text),
 		  session->who.uid);
-	drop_name(registry, segment);
-	settle(registry, segment, now);
+	ending_drop_name(registry, segment);
+	ending_settle(registry, segment, now);
 	return 0;
 }

@@ -12,11 +12,13 @@
 #define CORE_REGISTRY_H
 
 #include "core/attachment.h"
+#include "core/journal.h"
 #include "core/locker.h"
 #include "core/recovery.h"
 #include "core/segment.h"
 #include "core/session.h"
 #include "core/statistics.h"
+#include "core/wait.h"
 
 struct registry {
 	struct quota quota;
@@ -36,6 +38,9 @@ struct registry {
 	struct segment *queue;   /* to be settled */
 	struct segment *unused;  /* to be closed */
 	struct estate *emptied;  /* that hold nothing any more */
+	struct lineage *lineages;
+	struct waits waits;
+	struct journal journal;
 };
 
 /* Whether a client may take permits by itself, and if not, why. */
@@ -53,6 +58,7 @@ struct grant {
 	struct segment *segment;
 	int fd;
 	int semaphore_fd; /* -1: none, or no right to lock */
+	int reader_fd;    /* the receiver's: what it maps before it seals the segment; -1: none */
 	bool is_new;
 	/* What registry_grant_lock() adds. */
 	enum lock_right lock;
@@ -92,6 +98,28 @@ int registry_keep(struct registry *registry, struct session *session, uint64_t i
 int registry_detach(struct registry *registry, struct session *session, uint64_t id, bool read_only,
 		    uint64_t now, struct refusal *why);
 
+/*
+ * Binds the session's anonymous segment to the name, which what bears it now loses in the same step.
+ * Its creator has sealed it against writing, unless it is to stay writable. *ret_generation is
+ * greater than any before; its id stays. 0, a refusal, or -errno.
+ */
+int registry_publish(struct registry *registry, struct session *session, uint64_t id,
+		     const char *name, bool writable, uint64_t now, uint64_t *ret_generation,
+		     struct refusal *why);
+
+/*
+ * Waits for a name to lead to a generation greater than `newer_than`. Returns 0 with *ret NULL if it
+ * does already, or if the session may not read what it leads to; else *ret is the wait, which waits_take_ready() tells of. Or a refusal,
+ * or -ENOMEM.
+ */
+int registry_wait(struct registry *registry, struct session *session, uint32_t number,
+		  const char *name, uint64_t newer_than, uint32_t flags, uint64_t now,
+		  struct wait **ret, struct refusal *why);
+
+/* Whether a name leads to a generation greater than that now. */
+bool registry_is_newer(struct registry *registry, const char *name, uint64_t newer_than,
+		       uint64_t now);
+
 /* Drops a name, or by id the name of that segment. */
 int registry_unlink(struct registry *registry, const struct session *session, uint64_t id,
 		    const char *name, uint64_t now, struct refusal *why);
@@ -100,12 +128,15 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 int registry_find(const struct registry *registry, const struct credentials *who, uint64_t id,
 		  const char *name, struct segment **ret, struct refusal *why);
 
+/* What a name leads to, or NULL, as it was settled last. */
+struct segment *registry_by_name(const struct registry *registry, const char *name);
+
 /* The oldest segment with an id greater than that one, or NULL. */
 struct segment *registry_next(const struct registry *registry, uint64_t after_id);
 
 /* Takes all attachments of a session back; what follows from that comes with settle_some(). Permits
  * stay held: the process may live, and be inside its critical section. */
-void registry_leave(struct registry *registry, struct session *session);
+void registry_leave(struct registry *registry, struct session *session, uint64_t now);
 
 /* A process has died: what it holds is given back, with settle_some(). */
 void registry_bury(struct registry *registry, struct estate *estate);

@@ -52,7 +52,10 @@ static int make_memory(struct segment *segment, struct refusal *why)
 	char label[NAME_LENGTH_MAX + 32];
 
 	snprintf(label, sizeof(label), "shmd:%" PRIu64 ":%s", segment->id, segment->name);
-	int r = memory_new(label, segment->size, segment->huge, &segment->fd, why);
+	int r = memory_new(label, segment->size,
+			   (segment->huge ? MEMORY_HUGE : 0) |
+				   (segment->is_anonymous ? MEMORY_SEALABLE : 0),
+			   &segment->fd, why);
 	if (r < 0)
 		return refuse_errno(why, r, "make the segment's memory");
 	segment->fd_is_original = true;
@@ -85,7 +88,7 @@ static struct segment *allocate(uint64_t id, const struct credentials *who,
 
 	if (!segment)
 		return NULL;
-	segment->id = id;
+	segment->id = segment->generation = id;
 	text_copy(segment->name, sizeof(segment->name), what->name ? what->name : "");
 	segment->is_anonymous = !segment->name[0];
 	segment->size = what->size;
@@ -143,10 +146,10 @@ const char *segment_describe(const struct segment *segment,
 {
 	if (segment->name[0])
 		snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "'%s' (id %" PRIu64 ")", segment->name,
-			 segment->id);
+			 segment->generation);
 	else
 		snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "without a name (id %" PRIu64 ")",
-			 segment->id);
+			 segment->generation);
 	return buffer;
 }
 

@@ -14,6 +14,7 @@
 #include "core/instance.h"
 #include "core/lease.h"
 #include "core/ledger.h"
+#include "core/lineage.h"
 #include "core/name.h"
 #include "core/quota.h"
 #include "core/semaphore.h"
@@ -43,10 +44,13 @@ struct creation {
 	bool readers_lock;
 	bool huge;
 	bool open_existing;
+	bool reader; /* a read-only description for its creator, too; without a name only */
 };
 
 struct segment {
-	uint64_t id;
+	uint64_t id; /* by which clients ask for it, for its whole life */
+	uint64_t
+		generation; /* of its name, and what people are shown: the id, until it is published */
 	char name[NAME_LENGTH_MAX + 1]; /* "": anonymous, or dropped */
 	enum segment_state state;
 	uint64_t size;
@@ -56,6 +60,7 @@ struct segment {
 	bool is_anonymous; /* never had a name */
 	bool readers_lock;
 	bool huge;
+	bool is_sealed; /* nobody can write any more */
 	uint64_t created_at;
 
 	int fd;
@@ -66,6 +71,10 @@ struct segment {
 	struct attachment *attachments;
 	unsigned n_attachments;
 	struct session *owner; /* LIFETIME_OWNER: whose letting go ends it; NULL: it has ended */
+
+	struct session *publisher; /* whose binding is a user of it; NULL: none, or no more */
+	struct segment *published_prev, *published_next; /* in publisher->published */
+	struct lineage *lineage; /* of the name that it lost to a newer generation */
 
 	struct charge segment_charge;
 	struct charge bytes_charge;

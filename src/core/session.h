@@ -13,6 +13,9 @@
 
 struct attachment;
 struct estate;
+struct segment;
+struct subscription;
+struct wait;
 
 struct session {
 	uint64_t id;
@@ -21,6 +24,9 @@ struct session {
 	bool can_lock;         /* its sem_t is laid out as ours */
 	struct estate *estate; /* its process's; NULL: nobody would tell us of its death */
 	struct attachment *attachments;
+	struct segment *published; /* by it, that it still binds to their names */
+	struct wait *waits;
+	struct subscription *subscriptions;
 	uint64_t bytes; /* the sizes of what is attached */
 };
 

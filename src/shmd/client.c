@@ -14,11 +14,13 @@
 #include "base/log.h"
 #include "shmd/dispatch.h"
 #include "shmd/loop.h"
+#include "shmd/notifier.h"
 #include "shmd/peer.h"
 #include "shmd/process.h"
 #include "shmd/reaper.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
+#include "shmd/waker.h"
 #include "wire/channel.h"
 
 /* When the kernel has too many descriptors in flight: how long until the next try. */
@@ -72,6 +74,8 @@ static bool may_be_sent_later(int r)
 /* Sends a reply, or keeps it. Returns 0, or -errno when the connection is of no use any more. */
 static int send_or_keep(struct client *client, const struct reply *reply)
 {
+	if (reply_is_empty(reply))
+		return 0;
 	int r = send_reply(client, reply);
 
 	if (!may_be_sent_later(r))
@@ -83,24 +87,57 @@ static int send_or_keep(struct client *client, const struct reply *reply)
 	return wait_to_send(client, r);
 }
 
-static void on_sendable(evutil_socket_t fd, short what, void *context)
+/* Sends what is kept, and then goes on with reading, and with waits and events. */
+static int send_kept(struct client *client)
 {
-	struct client *client = context;
-	int r = send_reply(client, client->unsent);
+	int r = client->unsent ? send_reply(client, client->unsent) : 0;
 
-	(void)fd, (void)what;
 	if (may_be_sent_later(r))
-		r = wait_to_send(client, r);
-	else if (r == 0)
-		client->unsent = reply_kept_free(client->unsent);
-	if (r == 0 && !client->unsent)
-		r = event_add(client->on_readable, NULL) < 0 ? -ENOMEM : 0;
+		return wait_to_send(client, r);
+	if (r < 0)
+		return r;
+	client->unsent = reply_kept_free(client->unsent);
+	waker_resume(client);
+	notifier_resume(client);
+	return event_add(client->on_readable, NULL) < 0 ? -ENOMEM : 0;
+}
+
+/* The client ends here, unless r is 0. */
+static void end_if(struct client *client, int r)
+{
+	struct reaper *reaper = client->server->reaper;
+
 	if (r == 0)
 		return;
 	log_end(client, r == -ETIMEDOUT ? "it leaves its replies unread" : strerror(-r));
-	struct reaper *reaper = client->server->reaper;
 	client_free(client);
 	reaper_kick(reaper);
+}
+
+static void on_sendable(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+
+	(void)fd, (void)what;
+	end_if(client, send_kept(client));
+}
+
+void client_answer(struct client *client, const struct reply *reply)
+{
+	end_if(client, send_or_keep(client, reply));
+}
+
+int client_offer(struct client *client, const struct reply *reply)
+{
+	if (client->unsent)
+		return -EAGAIN;
+	int r = send_reply(client, reply);
+	/* However long it takes: nothing of ours is waiting. For want of memory no socket becomes writable. */
+	if (r == -EAGAIN)
+		event_add(client->on_writable, NULL);
+	else if (r < 0)
+		add_event(client->on_pause, IN_FLIGHT_PAUSE);
+	return r;
 }
 
 void client_refuse(int socket, unsigned code, const char *text)
@@ -303,7 +340,7 @@ struct client *client_free(struct client *client)
 {
 	if (!client)
 		return NULL;
-	registry_leave(client->server->registry, &client->session);
+	registry_leave(client->server->registry, &client->session, clock_boottime_ns());
 	loop_event_free(client->on_readable);
 	loop_event_free(client->on_writable);
 	loop_event_free(client->on_pause);

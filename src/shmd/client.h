@@ -2,8 +2,8 @@
 /*
  * One connection: its socket, the process behind it, and a reply that could not be sent yet. Takes
  * packets off the socket, has them checked and dispatched, and sends the replies. While a reply
- * waits, nothing more is read, so that at most one reply a client is kept here. What lies unread in
- * its socket is the kernel's, up to the socket's buffer.
+ * waits, nothing more is read and no wait is answered, so that one reply a client is kept here, and no
+ * event ever. What lies unread in its socket is the kernel's, up to the socket's buffer.
  */
 #ifndef SHMD_CLIENT_H
 #define SHMD_CLIENT_H
@@ -35,16 +35,16 @@ struct client {
 	struct reply *unsent;
 	uint64_t unsent_since;
 	struct event *on_readable;
-	struct event *on_writable; /* these two while there is an unsent reply */
+	struct event *on_writable; /* these two while there is an unsent reply, or events are */
 	struct event *on_pause;
 
 	UT_hash_handle hh; /* in server->clients, by session.id */
 };
 
 /* The client that a session is embedded in. */
-static inline const struct client *client_of(const struct session *session)
+static inline struct client *client_of(const struct session *session)
 {
-	return (const struct client *)((const char *)session - offsetof(struct client, session));
+	return (struct client *)((char *)session - offsetof(struct client, session));
 }
 
 /* Takes over a socket that was just accepted. Refuses and closes it where it cannot be served. */
@@ -52,6 +52,19 @@ void client_accept(struct server *server, int socket);
 
 /* Closes the connection: the session lets go of everything. Returns NULL. */
 struct client *client_free(struct client *client);
+
+/* Sends what is answered later than its request was made; the client may end by that. */
+void client_answer(struct client *client, const struct reply *reply);
+
+/* Sends what the client can do without, or may be told later. Returns 0, or a negative errno: it was not
+ * sent, and is not kept. When the client reads again, waker_resume() and notifier_resume() hear of it. */
+int client_offer(struct client *client, const struct reply *reply);
+
+/* Whether replies wait for the client to read. */
+static inline bool client_is_behind(const struct client *client)
+{
+	return client->unsent != NULL;
+}
 
 /* Tells a peer why it is not served, as far as that goes without waiting. */
 void client_refuse(int socket, unsigned code, const char *text);

@@ -29,6 +29,8 @@ struct config {
 	uint64_t clients, clients_per_user;
 	uint64_t segments, segments_per_user;
 	uint64_t attachments, attachments_per_user;
+	uint64_t waits, waits_per_user;
+	uint64_t subscriptions, subscriptions_per_user;
 	struct config_amount bytes, bytes_per_user;
 };
 

@@ -60,6 +60,9 @@ static enum lifetime lifetime_of(uint32_t on_wire)
 
 /* --- handlers: 0, a refusal, or -errno; the reply's message is open ---------------------------- */
 
+/* Or this: the request is to be answered later. */
+#define ANSWERED_LATER (REFUSAL_INTERNAL + 1)
+
 typedef int handler_fn(struct client *client, const void *body, struct reply *reply,
 		       struct refusal *why);
 
@@ -128,6 +131,10 @@ static void put_grant(struct client *client, struct grant *grant, uint32_t flags
 	reply_add_descriptor(reply, grant->fd, true);
 	if (flags & WIRE_WANT_SEMAPHORE)
 		put_lock(client, flags & WIRE_READ_ONLY, grant, segment, reply);
+	if (grant->reader_fd >= 0) {
+		segment->flags |= WIRE_SEGMENT_READER;
+		reply_add_descriptor(reply, grant->reader_fd, true);
+	}
 }
 
 static int on_create(struct client *client, const void *body, struct reply *reply,
@@ -145,6 +152,7 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 		.readers_lock = create->flags & WIRE_READERS_LOCK,
 		.huge = create->flags & WIRE_HUGE_PAGES,
 		.open_existing = create->flags & WIRE_OPEN_EXISTING,
+		.reader = create->flags & WIRE_WANT_READER,
 	};
 	struct grant grant;
 
@@ -153,6 +161,9 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 			      no_semaphore ? "%u permits are asked for, and no semaphore"
 					   : "%u permits are too few; a semaphore has at least 1",
 			      create->permits);
+	if (what.reader && create->name[0])
+		return refuse(why, REFUSAL_INVALID,
+			      "a read-only descriptor comes with a segment without a name only");
 	int r = registry_create(client->server->registry, &client->session, &what,
 				clock_boottime_ns(), &grant, why);
 	if (r == 0)
@@ -203,11 +214,82 @@ static int on_keep(struct client *client, const void *body, struct reply *reply,
 	return registry_keep(client->server->registry, &client->session, keep->id, why);
 }
 
+static int on_publish(struct client *client, const void *body, struct reply *reply,
+		      struct refusal *why)
+{
+	const struct wire_publish *publish = body;
+	uint64_t generation;
+	int r = registry_publish(client->server->registry, &client->session, publish->id,
+				 publish->name, publish->flags & WIRE_WRITABLE, clock_boottime_ns(),
+				 &generation, why);
+
+	if (r != 0)
+		return r;
+	struct wire_published *published = packet_append(&reply->writer, sizeof(*published));
+	published->generation = generation;
+	return 0;
+}
+
+static int attach_waited(struct client *client, const char *name, uint32_t flags,
+			 struct reply *reply, struct refusal *why)
+{
+	struct grant grant;
+	int r = registry_attach(client->server->registry, &client->session, 0, name,
+				flags & WIRE_READ_ONLY, clock_boottime_ns(), &grant, why);
+
+	if (r == 0)
+		put_grant(client, &grant, flags, reply);
+	return r;
+}
+
+static int on_wait(struct client *client, const void *body, struct reply *reply,
+		   struct refusal *why)
+{
+	const struct wire_wait *wait = body;
+	struct wait *waiting;
+	int r = registry_wait(client->server->registry, &client->session,
+			      packet_number(&reply->writer), wait->name, wait->newer_than,
+			      wait->flags, clock_boottime_ns(), &waiting, why);
+
+	if (r != 0)
+		return r;
+	return waiting ? ANSWERED_LATER
+		       : attach_waited(client, wait->name, wait->flags, reply, why);
+}
+
+static int on_subscribe(struct client *client, const void *body, struct reply *reply,
+			struct refusal *why)
+{
+	const struct wire_subscribe *subscribe = body;
+	struct registry *registry = client->server->registry;
+
+	return subscription_new(&registry->journal, &registry->quota, &client->session,
+				packet_number(&reply->writer), subscribe->prefix, why);
+}
+
+static int on_cancel(struct client *client, const void *body, struct reply *reply,
+		     struct refusal *why)
+{
+	const struct wire_cancel *cancel = body;
+	struct registry *registry = client->server->registry;
+	struct wait *wait = wait_find(&client->session, cancel->number);
+	struct subscription *subscription = subscription_find(&client->session, cancel->number);
+
+	(void)reply;
+	if (!wait && !subscription)
+		return refuse(why, REFUSAL_NOT_FOUND,
+			      "no wait or subscription of number %u is under way", cancel->number);
+	wait_free(&registry->waits, wait);
+	subscription_free(&registry->journal, subscription);
+	return 0;
+}
+
 static handler_fn *const handlers[WIRE_OPS] = {
 	[WIRE_HELLO] = on_hello,        [WIRE_CREATE] = on_create, [WIRE_ATTACH] = on_attach,
 	[WIRE_DETACH] = on_detach,      [WIRE_UNLINK] = on_unlink, [WIRE_STATUS] = query_status,
 	[WIRE_LIST] = query_list,       [WIRE_SHOW] = query_show,  [WIRE_CLIENTS] = query_clients,
-	[WIRE_HOLDERS] = query_holders, [WIRE_KEEP] = on_keep,
+	[WIRE_HOLDERS] = query_holders, [WIRE_KEEP] = on_keep,     [WIRE_PUBLISH] = on_publish,
+	[WIRE_WAIT] = on_wait,          [WIRE_CANCEL] = on_cancel, [WIRE_SUBSCRIBE] = on_subscribe,
 };
 
 /* --- one request ------------------------------------------------------------------------------ */
@@ -216,12 +298,28 @@ static void put_refusal(struct client *client, unsigned op, const struct refusal
 			struct reply *reply)
 {
 	statistics_count(&client->server->registry->statistics, STATISTIC_REFUSED);
+	journal_tell_refused(&client->server->registry->journal, &client->session, why->text,
+			     clock_boottime_ns());
 	log_debug("client %" PRIu64 " was refused %s: %s", client->session.id, packet_op_name(op),
 		  why->text);
 	packet_rewind(&reply->writer);
 	struct wire_error *error = packet_append(&reply->writer, sizeof(*error));
 	text_copy(error->text, sizeof(error->text), why->text);
 	packet_end(&reply->writer, dispatch_code(why->code), 0);
+}
+
+/* Ends the open message of an operation that has come to `r`: 0, a refusal, or -errno. */
+static void finish(struct client *client, int r, struct refusal *why, unsigned descriptors,
+		   struct reply *reply)
+{
+	unsigned op = packet_op(&reply->writer);
+
+	if (r < 0)
+		refuse_errno(why, r, packet_op_name(op));
+	if (r != 0)
+		put_refusal(client, op, why, reply);
+	else
+		packet_end(&reply->writer, WIRE_OK, descriptors);
 }
 
 static void serve(struct client *client, const struct packet_message *request, struct reply *reply)
@@ -232,12 +330,23 @@ static void serve(struct client *client, const struct packet_message *request, s
 
 	packet_begin(&reply->writer, op, request->header.number);
 	int r = handlers[op](client, request->body, reply, &why);
-	if (r < 0)
-		refuse_errno(&why, r, packet_op_name(op));
-	if (r != 0)
-		put_refusal(client, op, &why, reply);
+	if (r == ANSWERED_LATER)
+		packet_drop(&reply->writer);
 	else
-		packet_end(&reply->writer, WIRE_OK, reply->n_fds - before);
+		finish(client, r, &why, reply->n_fds - before, reply);
+}
+
+void dispatch_wait(struct client *client, struct wait *wait, struct reply *reply)
+{
+	struct registry *registry = client->server->registry;
+	struct refusal why;
+
+	if (!registry_is_newer(registry, wait->name->name, wait->newer_than, clock_boottime_ns()))
+		return;
+	packet_begin(&reply->writer, WIRE_WAIT, wait->number);
+	int r = attach_waited(client, wait->name->name, wait->flags, reply, &why);
+	finish(client, r, &why, reply->n_fds, reply);
+	wait_free(&registry->waits, wait);
 }
 
 void dispatch(struct client *client, const struct packet_message *requests, unsigned n,

@@ -11,10 +11,14 @@
 
 struct client;
 struct reply;
+struct wait;
 
 /* Serves the requests of one packet in their order. */
 void dispatch(struct client *client, const struct packet_message *requests, unsigned n,
 	      struct reply *reply);
+
+/* Answers a wait that is ready, and ends it; or writes nothing, and it goes on. */
+void dispatch_wait(struct client *client, struct wait *wait, struct reply *reply);
 
 /* The protocol's code for a refusal of the core. */
 enum wire_code dispatch_code(enum refusal_code code);

@@ -7,6 +7,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/helper.c src/shmd/helper.h \
 	src/shmd/listener.c src/shmd/listener.h \
 	src/shmd/loop.h \
+	src/shmd/notifier.c src/shmd/notifier.h \
 	src/shmd/peer.c src/shmd/peer.h \
 	src/shmd/process.c src/shmd/process.h \
 	src/shmd/query.c src/shmd/query.h \
@@ -14,7 +15,8 @@ libdaemon_la_SOURCES = \
 	src/shmd/reply.c src/shmd/reply.h \
 	src/shmd/server.c src/shmd/server.h \
 	src/shmd/service.c src/shmd/service.h \
-	src/shmd/usage.c src/shmd/usage.h
+	src/shmd/usage.c src/shmd/usage.h \
+	src/shmd/waker.c src/shmd/waker.h
 libdaemon_la_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(INIH_CFLAGS) $(SYSTEMD_CFLAGS)
 libdaemon_la_LIBADD = $(LIBEVENT_LIBS) $(INIH_LIBS) $(SYSTEMD_LIBS)
 

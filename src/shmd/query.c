@@ -57,6 +57,7 @@ static uint32_t flags_of(const struct segment *segment)
 {
 	return (segment->readers_lock ? WIRE_SEGMENT_READERS : 0) |
 	       (segment->huge ? WIRE_SEGMENT_HUGE : 0) |
+	       (segment->is_sealed ? WIRE_SEGMENT_SEALED : 0) |
 	       (segment->state == SEGMENT_DROPPED ? WIRE_SEGMENT_DROPPED : 0) |
 	       (segment->state == SEGMENT_LINGERING ? WIRE_SEGMENT_LINGERS : 0);
 }
@@ -64,6 +65,7 @@ static uint32_t flags_of(const struct segment *segment)
 void query_put_segment(const struct segment *segment, struct wire_segment *ret)
 {
 	ret->id = segment->id;
+	ret->generation = segment->generation;
 	ret->size = segment->size;
 	ret->uid = segment->ownership.uid;
 	ret->gid = segment->ownership.gid;
@@ -143,6 +145,18 @@ static void put_attachments(struct client *client, const struct segment *segment
 	}
 }
 
+static void put_lineage(const struct registry *registry, const struct segment *segment,
+			struct wire_shown *ret)
+{
+	const struct lineage *lineage = lineage_find(registry->lineages, segment->ownership.uid,
+						     segment->name);
+
+	if (!lineage)
+		return;
+	ret->old_generations = lineage->generations;
+	ret->old_bytes = lineage->bytes;
+}
+
 int query_show(struct client *client, const void *body, struct reply *reply, struct refusal *why)
 {
 	const struct wire_show *show = body;
@@ -155,6 +169,7 @@ int query_show(struct client *client, const void *body, struct reply *reply, str
 	struct wire_shown *shown = packet_append(&reply->writer, sizeof(*shown));
 	put_entry(segment, &shown->entry);
 	shown->permits_available = semaphore_value(&segment->semaphore);
+	put_lineage(client->server->registry, segment, shown);
 	put_attachments(client, segment, show->after, &shown->page, reply);
 	return 0;
 }

@@ -18,6 +18,12 @@ struct reply {
 /* `bytes` stays the caller's, has room for WIRE_PACKET_MAX, and is aligned to 8. */
 void reply_init(struct reply *reply, void *bytes);
 
+/* Whether there is anything to be sent. */
+static inline bool reply_is_empty(const struct reply *reply)
+{
+	return reply->writer.size == 0;
+}
+
 /* Closes the descriptors that are ours. */
 void reply_fini(struct reply *reply);
 

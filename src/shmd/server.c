@@ -14,8 +14,10 @@
 #include "shmd/client.h"
 #include "shmd/listener.h"
 #include "shmd/loop.h"
+#include "shmd/notifier.h"
 #include "shmd/reaper.h"
 #include "shmd/service.h"
+#include "shmd/waker.h"
 
 #define SHM_FOLDER "/dev/shm"
 
@@ -188,6 +190,10 @@ static int set_up(struct server *server)
 	if (r == 0)
 		r = reaper_new(&server->reaper, server->loop, server->registry);
 	if (r == 0)
+		r = waker_new(&server->waker, server);
+	if (r == 0)
+		r = notifier_new(&server->notifier, server);
+	if (r == 0)
 		r = add_events(server);
 	if (r < 0)
 		log_error("cannot set up the event loop: %s", strerror(-r));
@@ -232,7 +238,9 @@ struct server *server_free(struct server *server)
 	loop_event_free(server->on_hangup);
 	loop_event_free(server->on_terminate);
 	loop_event_free(server->on_interrupt);
-	reaper_free(server->reaper);
+	server->reaper = reaper_free(server->reaper);
+	waker_free(server->waker);
+	notifier_free(server->notifier);
 	process_table_fini(&server->processes);
 	registry_free(server->registry);
 	if (server->loop)

@@ -18,7 +18,9 @@ struct client;
 struct event;
 struct event_base;
 struct listener;
+struct notifier;
 struct reaper;
+struct waker;
 
 struct server {
 	struct config config;
@@ -28,6 +30,8 @@ struct server {
 	struct event_base *loop;
 	struct registry *registry;
 	struct reaper *reaper;
+	struct waker *waker;
+	struct notifier *notifier;
 	struct listener *listener;
 	struct process_table processes;
 	struct client *clients; /* by the id of their session, oldest first */

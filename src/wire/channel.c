@@ -24,12 +24,21 @@ static void put_descriptors(struct msghdr *message, union control *control, cons
 	memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * n);
 }
 
+static int send_message(int socket, const struct msghdr *message, int flags)
+{
+	ssize_t n;
+
+	do
+		n = sendmsg(socket, message, MSG_NOSIGNAL | flags);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
 int channel_send(int socket, const void *bytes, size_t size, const int *fds, size_t n_fds)
 {
 	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = size};
 	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 	union control control;
-	ssize_t n;
 
 	if (n_fds > WIRE_DESCRIPTORS_MAX)
 		return -EINVAL;
@@ -37,21 +46,31 @@ int channel_send(int socket, const void *bytes, size_t size, const int *fds, siz
 		memset(&control, 0, CMSG_SPACE(sizeof(int) * n_fds));
 		put_descriptors(&message, &control, fds, n_fds);
 	}
-	do
-		n = sendmsg(socket, &message, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
+	return send_message(socket, &message, 0);
 }
 
-static ssize_t receive(int socket, struct msghdr *message)
+int channel_send_now(int socket, const void *bytes, size_t size)
+{
+	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = size};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	return send_message(socket, &message, MSG_DONTWAIT);
+}
+
+static ssize_t receive_once(int socket, struct msghdr *message, int flags)
+{
+	ssize_t n = recvmsg(socket, message, MSG_CMSG_CLOEXEC | flags);
+
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t receive(int socket, struct msghdr *message, int flags)
 {
 	ssize_t n;
 
 	do
-		n = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
+		n = receive_once(socket, message, flags);
+	while (n == -EINTR);
 	return n;
 }
 
@@ -59,7 +78,7 @@ ssize_t channel_receive_plain(int socket, void *bytes, size_t room)
 {
 	struct iovec iov = {.iov_base = bytes, .iov_len = room};
 	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n = receive(socket, &message);
+	ssize_t n = receive(socket, &message, 0);
 
 	if (n < 0)
 		return n;
@@ -85,8 +104,11 @@ static size_t take_descriptors(struct msghdr *message, int *fds)
 	return n;
 }
 
-ssize_t channel_receive(int socket, void *bytes, size_t room, int fds[static WIRE_DESCRIPTORS_MAX],
-			size_t *ret_n_fds, int *ret_truncated)
+typedef ssize_t receive_fn(int socket, struct msghdr *message, int flags);
+
+static ssize_t receive_with_descriptors(int socket, void *bytes, size_t room,
+					int fds[static WIRE_DESCRIPTORS_MAX], size_t *ret_n_fds,
+					int *ret_truncated, receive_fn *fn, int flags)
 {
 	struct iovec iov = {.iov_base = bytes, .iov_len = room};
 	union control control;
@@ -94,7 +116,7 @@ ssize_t channel_receive(int socket, void *bytes, size_t room, int fds[static WIR
 				 .msg_iovlen = 1,
 				 .msg_control = control.bytes,
 				 .msg_controllen = sizeof(control.bytes)};
-	ssize_t n = receive(socket, &message);
+	ssize_t n = fn(socket, &message, flags);
 
 	*ret_n_fds = 0;
 	*ret_truncated = 0;
@@ -103,4 +125,27 @@ ssize_t channel_receive(int socket, void *bytes, size_t room, int fds[static WIR
 	*ret_n_fds = take_descriptors(&message, fds);
 	*ret_truncated = (message.msg_flags & MSG_CTRUNC) != 0;
 	return message.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+}
+
+ssize_t channel_receive(int socket, void *bytes, size_t room, int fds[static WIRE_DESCRIPTORS_MAX],
+			size_t *ret_n_fds, int *ret_truncated)
+{
+	return receive_with_descriptors(socket, bytes, room, fds, ret_n_fds, ret_truncated, receive,
+					0);
+}
+
+ssize_t channel_receive_interruptible(int socket, void *bytes, size_t room,
+				      int fds[static WIRE_DESCRIPTORS_MAX], size_t *ret_n_fds,
+				      int *ret_truncated)
+{
+	return receive_with_descriptors(socket, bytes, room, fds, ret_n_fds, ret_truncated,
+					receive_once, 0);
+}
+
+ssize_t channel_receive_now(int socket, void *bytes, size_t room,
+			    int fds[static WIRE_DESCRIPTORS_MAX], size_t *ret_n_fds,
+			    int *ret_truncated)
+{
+	return receive_with_descriptors(socket, bytes, room, fds, ret_n_fds, ret_truncated, receive,
+					MSG_DONTWAIT);
 }

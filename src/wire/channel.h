@@ -14,6 +14,9 @@
  */
 int channel_send(int socket, const void *bytes, size_t size, const int *fds, size_t n_fds);
 
+/* The same without descriptors, and without waiting: -EAGAIN if there is no room. */
+int channel_send_now(int socket, const void *bytes, size_t size);
+
 /*
  * Receives one packet from a client, whose descriptors nobody asked for: without room for control
  * data the kernel discards them itself, so that none is ever held here.
@@ -32,5 +35,15 @@ ssize_t channel_receive_plain(int socket, void *bytes, size_t room);
  */
 ssize_t channel_receive(int socket, void *bytes, size_t room, int fds[static WIRE_DESCRIPTORS_MAX],
 			size_t *ret_n_fds, int *ret_truncated);
+
+/* The same, but returns -EINTR when a signal handler without SA_RESTART ran. */
+ssize_t channel_receive_interruptible(int socket, void *bytes, size_t room,
+				      int fds[static WIRE_DESCRIPTORS_MAX], size_t *ret_n_fds,
+				      int *ret_truncated);
+
+/* The same without waiting: -EAGAIN if there is none. */
+ssize_t channel_receive_now(int socket, void *bytes, size_t room,
+			    int fds[static WIRE_DESCRIPTORS_MAX], size_t *ret_n_fds,
+			    int *ret_truncated);
 
 #endif

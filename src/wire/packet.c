@@ -79,6 +79,36 @@ static const char *check_keep(const void *body)
 	return keep->id ? NULL : "no id is given";
 }
 
+static const char *check_publish(const void *body)
+{
+	const struct wire_publish *publish = body;
+	const char *why = check_flags(publish->flags, WIRE_WRITABLE, publish->reserved);
+
+	return why ? why : check_string(publish->name, sizeof(publish->name));
+}
+
+static const char *check_wait(const void *body)
+{
+	const struct wire_wait *wait = body;
+	const char *why = check_flags(wait->flags, WIRE_ATTACH_FLAGS, wait->reserved);
+
+	return why ? why : check_string(wait->name, sizeof(wait->name));
+}
+
+static const char *check_subscribe(const void *body)
+{
+	const struct wire_subscribe *subscribe = body;
+
+	return check_string(subscribe->prefix, sizeof(subscribe->prefix));
+}
+
+static const char *check_cancel(const void *body)
+{
+	const struct wire_cancel *cancel = body;
+
+	return check_flags(0, 0, cancel->reserved);
+}
+
 static const char *check_show(const void *body)
 {
 	const struct wire_show *show = body;
@@ -103,6 +133,10 @@ static const struct operation {
 	[WIRE_CLIENTS] = {"clients", sizeof(struct wire_page), false, NULL},
 	[WIRE_HOLDERS] = {"holders", sizeof(struct wire_show), false, check_show},
 	[WIRE_KEEP] = {"keep", sizeof(struct wire_keep), true, check_keep},
+	[WIRE_PUBLISH] = {"publish", sizeof(struct wire_publish), true, check_publish},
+	[WIRE_WAIT] = {"wait", sizeof(struct wire_wait), false, check_wait},
+	[WIRE_SUBSCRIBE] = {"subscribe", sizeof(struct wire_subscribe), false, check_subscribe},
+	[WIRE_CANCEL] = {"cancel", sizeof(struct wire_cancel), false, check_cancel},
 };
 
 static const struct operation *find_operation(unsigned op)
@@ -149,6 +183,16 @@ static const char *check_request(const struct packet_message *message)
 	return operation->check ? operation->check(message->body) : NULL;
 }
 
+/* A create with a reader may be answered with four descriptors, and 64 such would be too many. */
+static bool is_batchable(const struct packet_message *message)
+{
+	const struct wire_create *create = message->body;
+
+	if (message->header.op == WIRE_CREATE && create->flags & WIRE_WANT_READER)
+		return false;
+	return operations[message->header.op].batch;
+}
+
 static int malformed(const char *why, const char **ret_why)
 {
 	*ret_why = why;
@@ -170,7 +214,7 @@ int packet_check_requests(const void *packet, size_t size,
 			why = check_request(&ret[n]);
 		if (why)
 			return malformed(why, ret_why);
-		batch = batch && operations[ret[n].header.op].batch;
+		batch = batch && is_batchable(&ret[n]);
 		n++;
 	}
 	if (n > 1 && !batch)
@@ -197,6 +241,25 @@ void packet_begin(struct packet_writer *writer, unsigned op, uint32_t number)
 	struct wire_header *header = packet_append(writer, sizeof(*header));
 	header->op = (uint16_t)op;
 	header->number = number;
+}
+
+unsigned packet_op(const struct packet_writer *writer)
+{
+	const struct wire_header *header = (const void *)(writer->bytes + writer->message);
+
+	return header->op;
+}
+
+uint32_t packet_number(const struct packet_writer *writer)
+{
+	const struct wire_header *header = (const void *)(writer->bytes + writer->message);
+
+	return header->number;
+}
+
+void packet_drop(struct packet_writer *writer)
+{
+	writer->size = writer->message;
 }
 
 void *packet_append(struct packet_writer *writer, size_t size)

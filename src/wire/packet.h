@@ -46,6 +46,13 @@ void packet_writer_init(struct packet_writer *writer, void *bytes, size_t room);
 /* Opens a message; its body is what packet_append() adds until packet_end(). */
 void packet_begin(struct packet_writer *writer, unsigned op, uint32_t number);
 
+/* Operation and number of the open message. */
+unsigned packet_op(const struct packet_writer *writer);
+uint32_t packet_number(const struct packet_writer *writer);
+
+/* Takes the open message out of the packet again. */
+void packet_drop(struct packet_writer *writer);
+
 /* Adds zeroed room for `size` bytes (a multiple of 8) to the open message; NULL if the packet is
  * full. Valid until the packet is sent. */
 void *packet_append(struct packet_writer *writer, size_t size);

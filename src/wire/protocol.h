@@ -7,7 +7,9 @@
  * have entries behind its body. Fields are native-endian and naturally aligned, strings are
  * terminated and padded with zeroes, reserved fields are zero. The client speaks first, with HELLO.
  * Each packet of requests is answered by one packet with the replies in the same order and all their
- * descriptors; a packet of several requests may hold only operations marked "batch".
+ * descriptors; a packet of several requests may hold only operations marked "batch". Those marked
+ * "later" are answered when what they ask for has happened, in a packet of its own, and perhaps after
+ * the replies to later requests.
  *
  * What breaks these rules ends the connection. What the daemon refuses gets a reply with an error
  * code and a sentence (struct wire_error), and the connection lives.
@@ -41,7 +43,12 @@ enum wire_op {
 	WIRE_CLIENTS,   /* -> wire_page, <- wire_entries, wire_client... */
 	WIRE_HOLDERS,   /* -> wire_show, <- wire_entries, wire_holder... */
 	WIRE_KEEP,      /* batch. -> wire_keep, <- nothing */
+	WIRE_PUBLISH,   /* batch. -> wire_publish, <- wire_published */
+	WIRE_WAIT,      /* later. -> wire_wait, <- wire_segment and descriptors */
+	WIRE_SUBSCRIBE, /* -> wire_subscribe, <- nothing, and then WIRE_EVENTS by its number */
+	WIRE_CANCEL,    /* -> wire_cancel, <- nothing */
 	WIRE_OPS,
+	WIRE_EVENTS = 128, /* from the daemon alone. <- wire_entries, wire_event... */
 };
 
 enum wire_code {
@@ -109,9 +116,12 @@ enum wire_lifetime {
 #define WIRE_READERS_LOCK   (1u << 3) /* create */
 #define WIRE_READ_ONLY      (1u << 4) /* attach, detach */
 #define WIRE_WANT_SEMAPHORE (1u << 5) /* create, attach: send what it takes to lock by oneself */
+#define WIRE_WRITABLE       (1u << 6) /* publish */
+#define WIRE_WANT_READER \
+	(1u << 7) /* create, without a name and not in a batch: send a read-only descriptor, too */
 #define WIRE_CREATE_FLAGS                                                               \
 	(WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK | \
-	 WIRE_WANT_SEMAPHORE)
+	 WIRE_WANT_SEMAPHORE | WIRE_WANT_READER)
 #define WIRE_ATTACH_FLAGS (WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE)
 
 /* An empty name makes an anonymous segment. */
@@ -151,6 +161,69 @@ struct wire_keep {
 	uint64_t id;
 };
 
+/* Binds an anonymous segment, which this client has attached for writing, to the name as the name's
+ * next generation. The client has sealed it with F_SEAL_WRITE before: only then can nobody change it
+ * any more, and sealing may take its time. With WIRE_WRITABLE it need not be sealed. */
+struct wire_publish {
+	uint64_t id;
+	uint32_t flags;
+	uint32_t reserved;
+	char name[WIRE_NAME_SIZE];
+};
+
+/* A number greater than any before; the segment's id stays what it is. */
+struct wire_published {
+	uint64_t generation;
+};
+
+/* Attaches what bears the name as soon as its generation is greater than `newer_than`, for reading only with
+ * WIRE_READ_ONLY. */
+struct wire_wait {
+	uint64_t newer_than;
+	uint32_t flags;
+	uint32_t reserved;
+	char name[WIRE_NAME_SIZE];
+};
+
+/* Asks for events of segments whose name begins so. Empty: of all segments, also of those without a
+ * name, and refusals. */
+struct wire_subscribe {
+	char prefix[WIRE_NAME_SIZE];
+};
+
+/* Ends a wait or a subscription of this connection. Not found: the wait has been answered already. */
+struct wire_cancel {
+	uint32_t number; /* of its request */
+	uint32_t reserved;
+};
+
+enum wire_event_kind {
+	WIRE_EVENT_CREATED,
+	WIRE_EVENT_ATTACHED,
+	WIRE_EVENT_DETACHED,
+	WIRE_EVENT_UNLINKED,
+	WIRE_EVENT_PUBLISHED,
+	WIRE_EVENT_REAPED,
+	WIRE_EVENT_RECOVERED, /* permits, `count` of them, of a process that died */
+	WIRE_EVENT_REFUSED,   /* a request; `text` is the sentence that its client was told */
+	WIRE_EVENT_LOST,      /* `count` of them, before the next one: they were not read in time */
+	WIRE_EVENTS_KINDS,
+};
+
+/* `pid` and `uid` are those of who did it, where the subscriber may know: else pid is 0 and uid is
+ * 2^32-1. An event of the daemon's own act has the segment's owner there, and no pid. */
+struct wire_event {
+	uint64_t time_ns; /* CLOCK_REALTIME */
+	uint64_t id;      /* the segment's generation; 0: not about a segment */
+	uint64_t size;
+	uint64_t count;
+	uint32_t kind;
+	uint32_t flags; /* WIRE_READ_ONLY of an attachment */
+	uint32_t pid;
+	uint32_t uid;
+	char text[WIRE_TEXT_SIZE]; /* the segment's name, or "" */
+};
+
 struct wire_page {
 	uint64_t after; /* zero, or `next` of the page before */
 };
@@ -167,6 +240,7 @@ struct wire_show {
 #define WIRE_SEGMENT_DROPPED (1u << 3) /* its name is gone, its memory in use */
 #define WIRE_SEGMENT_LINGERS (1u << 4) /* ended, and kept for a while */
 #define WIRE_SEGMENT_HUGE    (1u << 5)
+#define WIRE_SEGMENT_READER  (1u << 6) /* its last descriptor is the one asked for */
 
 /* Whether the client may take permits by itself (wire/word.h), and why not. Only a request with
  * WIRE_WANT_SEMAPHORE is told another than WIRE_LOCK_NONE. */
@@ -180,8 +254,9 @@ enum wire_lock {
 	WIRE_LOCKS,
 };
 
-/* The first descriptor is the segment's; the second, if there is one, the semaphore's; the third, with
- * WIRE_LOCK_GRANTED and more than one permit, the ledger's. An empty name or semaphore: none. */
+/* The first descriptor is the segment's; then comes the semaphore's, if there is one; then, with
+ * WIRE_LOCK_GRANTED and more than one permit, the ledger's; and last, with WIRE_SEGMENT_READER, one of
+ * the segment that can only be read. An empty name or semaphore: none. */
 struct wire_segment {
 	uint64_t id;
 	uint64_t size;
@@ -196,6 +271,8 @@ struct wire_segment {
 	uint16_t number; /* 1 to 4095: the client's in word and ledger; 0: none */
 	char name[WIRE_NAME_SIZE];
 	char semaphore[WIRE_SEMAPHORE_SIZE];
+	/* The id, until it is published. What people are shown, and the name's readers compare. */
+	uint64_t generation;
 };
 
 struct wire_status {
@@ -242,6 +319,8 @@ struct wire_entry {
 struct wire_shown {
 	struct wire_entry entry;
 	int64_t permits_available; /* -1: no semaphore */
+	uint64_t old_generations;  /* of the name, whose memory somebody still has */
+	uint64_t old_bytes;        /* the sizes of those */
 	struct wire_entries page;
 };
 

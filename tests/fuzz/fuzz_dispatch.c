@@ -88,6 +88,28 @@ static bool is_kept(const struct segment *segment)
 	return segment->n_attachments > 0 || segment->ledger.n_kept > 0;
 }
 
+static bool is_attached_by(const struct segment *segment, const struct session *session)
+{
+	const struct attachment *a = segment->attachments;
+
+	while (a && a->session != session)
+		a = a->next;
+	return a != NULL;
+}
+
+/* What binds a segment to its name is the connection that published it. */
+static void check_binding(const struct segment *segment)
+{
+	const struct segment *published;
+
+	if (!segment->publisher)
+		return;
+	published = segment->publisher->published;
+	while (published && published != segment)
+		published = published->published_next;
+	HOLDS(published && segment->name[0] && !segment->is_anonymous);
+}
+
 static bool is_in_estate(const struct locker *locker)
 {
 	const struct locker *l = locker->estate->lockers;
@@ -138,7 +160,11 @@ static void check_state(const struct registry *registry, const struct segment *s
 
 	HASH_FIND(by_name, registry->by_name, segment->name, strlen(segment->name), named);
 	HOLDS(segment->name[0] ? named == segment : !named);
-	HOLDS(!segment->owner || attachment_find(segment->owner, segment->id));
+	HOLDS(!segment->owner || segment->owner == segment->publisher ||
+	      is_attached_by(segment, segment->owner));
+	check_binding(segment);
+	HOLDS(!segment->is_sealed || memory_is_sealed(segment->fd) ||
+	      segment->state == SEGMENT_UNUSED);
 	/* Nothing is tested while somebody is known to have it. */
 	if (segment->n_attachments > 0 && segment->state != SEGMENT_LINGERING)
 		HOLDS(!segment->watch.wd && !segment->timer.deadline);
@@ -148,7 +174,7 @@ static void check_state(const struct registry *registry, const struct segment *s
 		if (segment->lifetime == LIFETIME_OWNER)
 			HOLDS(segment->owner || segment->queued);
 		else if (segment->lifetime == LIFETIME_CLIENTS || segment->is_anonymous)
-			HOLDS(is_kept(segment) || will_be_looked_at(segment));
+			HOLDS(is_kept(segment) || will_be_looked_at(segment) || segment->publisher);
 		break;
 	case SEGMENT_LINGERING:
 		HOLDS(segment->name[0] && (segment->timer.deadline || segment->queued));
@@ -165,6 +191,57 @@ static void check_state(const struct registry *registry, const struct segment *s
 	}
 }
 
+static void check_lineages(const struct registry *registry)
+{
+	uint64_t old = 0, bytes = 0;
+
+	for (struct segment *segment = registry->by_id; segment; segment = segment->by_id.next) {
+		HOLDS(!segment->lineage || !segment->name[0]);
+		old += segment->lineage != NULL;
+		bytes += segment->lineage ? segment->size : 0;
+	}
+	for (struct lineage *lineage = registry->lineages; lineage; lineage = lineage->hh.next) {
+		HOLDS(lineage->generations > 0 && lineage->generations <= old);
+		HOLDS(lineage->bytes <= bytes);
+		old -= lineage->generations;
+		bytes -= lineage->bytes;
+	}
+	HOLDS(old == 0 && bytes == 0);
+}
+
+/* Nobody who could be answered is left waiting. */
+static void check_wait(const struct wait *wait)
+{
+	const struct segment *segment = registry_by_name(server.registry, wait->name->name);
+
+	HOLDS(wait->is_ready || wait->is_parked || !segment ||
+	      segment->generation <= wait->newer_than);
+}
+
+static unsigned check_waits(const struct session *session, uint64_t *ret_subscriptions)
+{
+	unsigned n_subscriptions = 0;
+	const struct subscription *subscription;
+	const struct wait *wait;
+	unsigned n = 0;
+
+	DL_FOREACH2 (session->waits, wait, session_next) {
+		HOLDS(wait->session == session && wait->name->refs > 0);
+		check_wait(wait);
+		n++;
+	}
+	DL_FOREACH2 (session->subscriptions, subscription, session_next) {
+		HOLDS(subscription->session == session && subscription->n <= JOURNAL_QUEUE);
+		HOLDS(subscription->is_due || subscription->is_parked || subscription->n == 0);
+		HOLDS(!subscription->is_due || !subscription->is_parked);
+		for (unsigned i = 0; i < subscription->n; i++)
+			HOLDS(subscription_entry(subscription, i)->refs > 0);
+		n_subscriptions++;
+	}
+	*ret_subscriptions += n_subscriptions;
+	return n;
+}
+
 static void check_segments(const struct registry *registry)
 {
 	uint64_t n = 0, n_named = 0, n_queued = 0, n_timers = 0, bytes = 0, attachments = 0;
@@ -173,6 +250,8 @@ static void check_segments(const struct registry *registry)
 
 	for (struct segment *segment = registry->by_id; segment; segment = segment->by_id.next) {
 		HOLDS(segment->id > last && segment->id < registry->next_id);
+		HOLDS(segment->generation >= segment->id &&
+		      segment->generation < registry->next_id);
 		last = segment->id;
 		check_attachments(segment);
 		check_state(registry, segment);
@@ -246,6 +325,8 @@ static void count_use(const struct registry *registry, uid_t uid, uint64_t ret[Q
 		if (clients[i] && clients[i]->session.who.uid == uid) {
 			ret[QUOTA_CLIENTS]++;
 			ret[QUOTA_ATTACHMENTS] += session_segments(&clients[i]->session);
+			ret[QUOTA_WAITS] += check_waits(&clients[i]->session,
+							&ret[QUOTA_SUBSCRIPTIONS]);
 		}
 }
 
@@ -272,6 +353,7 @@ static void check_users(const struct registry *registry)
 static void check_books(void)
 {
 	check_segments(server.registry);
+	check_lineages(server.registry);
 	check_timers(&server.registry->timers);
 	check_timers(&server.registry->recovery.timers);
 	for (int i = 0; i < CLIENTS; i++)
@@ -293,14 +375,16 @@ static void check_granted(const struct packet_message *reply)
 	bool is_granted = segment->lock == WIRE_LOCK_GRANTED;
 	HOLDS(segment->lock < WIRE_LOCKS);
 	HOLDS(is_granted == (segment->number > 0) && segment->number <= WORD_NUMBER_MAX);
-	HOLDS(reply->header.descriptors >= 1 && reply->header.descriptors <= 3);
-	HOLDS((reply->header.descriptors == 3) == (is_granted && segment->permits > 1));
-	HOLDS(!is_granted || reply->header.descriptors >= 2);
+	unsigned n_fds = reply->header.descriptors - !!(segment->flags & WIRE_SEGMENT_READER);
+	HOLDS(n_fds >= 1 && n_fds <= 3);
+	HOLDS((n_fds == 3) == (is_granted && segment->permits > 1));
+	HOLDS(!is_granted || n_fds >= 2);
+	HOLDS(!(segment->flags & WIRE_SEGMENT_READER) || !segment->name[0]);
 	if (segment->flags & WIRE_SEGMENT_NEW) {
 		HOLDS(segment->id > newest_id);
 		newest_id = segment->id;
 	}
-	HOLDS(segment->id <= newest_id);
+	HOLDS(segment->id <= newest_id && segment->generation <= newest_id);
 }
 
 static void check_entries(const struct packet_message *reply, const struct wire_entries *page,
@@ -313,12 +397,18 @@ static void check_answer(const struct packet_message *reply)
 {
 	const struct wire_shown *shown = reply->body;
 	const struct wire_status *status = reply->body;
+	const struct wire_published *published = reply->body;
 
 	switch (reply->header.op) {
 	case WIRE_CREATE:
 	case WIRE_ATTACH:
+	case WIRE_WAIT:
 		check_granted(reply);
 		return;
+	case WIRE_PUBLISH:
+		HOLDS(reply->body_size == sizeof(*published) && published->generation > newest_id);
+		newest_id = published->generation;
+		break;
 	case WIRE_LIST:
 		check_entries(reply, reply->body, sizeof(struct wire_entries),
 			      sizeof(struct wire_entry));
@@ -353,6 +443,9 @@ static void check_reply(const struct packet_message *requests, unsigned n,
 	unsigned n_fds = 0;
 	size_t offset = 0;
 
+	/* It waits. */
+	if (requests[0].header.op == WIRE_WAIT && writer->size == 0)
+		return;
 	for (unsigned i = 0; i < n; i++) {
 		HOLDS(packet_next_reply(writer->bytes, writer->size, &offset, &message) == 1);
 		HOLDS(message.header.op == requests[i].header.op);
@@ -462,6 +555,10 @@ static void put_request(struct input *input, unsigned op, void *body)
 	struct wire_show *show = body;
 	struct wire_page *page = body;
 	struct wire_keep *keep = body;
+	struct wire_publish *publish = body;
+	struct wire_wait *wait = body;
+	struct wire_subscribe *subscribe = body;
+	struct wire_cancel *cancel = body;
 
 	switch (op) {
 	case WIRE_CREATE:
@@ -483,6 +580,22 @@ static void put_request(struct input *input, unsigned op, void *body)
 		break;
 	case WIRE_KEEP:
 		keep->id = take_id(input);
+		break;
+	case WIRE_PUBLISH:
+		publish->id = take_id(input);
+		publish->flags = take(input) & WIRE_WRITABLE;
+		take_name(input, publish->name);
+		break;
+	case WIRE_WAIT:
+		wait->newer_than = take(input) & 1 ? take_id(input) : 0;
+		wait->flags = take(input) & WIRE_ATTACH_FLAGS;
+		take_name(input, wait->name);
+		break;
+	case WIRE_SUBSCRIBE:
+		text_copy(subscribe->prefix, WIRE_NAME_SIZE, take(input) & 1 ? "a" : "");
+		break;
+	case WIRE_CANCEL:
+		cancel->number = 1 + take(input) % 4;
 		break;
 	case WIRE_SHOW:
 	case WIRE_HOLDERS:
@@ -510,6 +623,10 @@ static size_t body_size(unsigned op)
 		[WIRE_CLIENTS] = sizeof(struct wire_page),
 		[WIRE_HOLDERS] = sizeof(struct wire_show),
 		[WIRE_KEEP] = sizeof(struct wire_keep),
+		[WIRE_PUBLISH] = sizeof(struct wire_publish),
+		[WIRE_WAIT] = sizeof(struct wire_wait),
+		[WIRE_SUBSCRIBE] = sizeof(struct wire_subscribe),
+		[WIRE_CANCEL] = sizeof(struct wire_cancel),
 	};
 
 	return sizes[op];
@@ -517,18 +634,20 @@ static size_t body_size(unsigned op)
 
 static void step_requests(struct input *input, struct client *client)
 {
-	static const uint16_t ops[19] = {WIRE_CREATE, WIRE_CREATE, WIRE_CREATE,  WIRE_CREATE,
-					 WIRE_ATTACH, WIRE_ATTACH, WIRE_ATTACH,  WIRE_DETACH,
-					 WIRE_DETACH, WIRE_UNLINK, WIRE_UNLINK,  WIRE_STATUS,
-					 WIRE_LIST,   WIRE_SHOW,   WIRE_CLIENTS, WIRE_HELLO,
-					 WIRE_KEEP,   WIRE_KEEP,   WIRE_HOLDERS};
+	static const uint16_t ops[] = {WIRE_CREATE,    WIRE_CREATE,  WIRE_CREATE,  WIRE_CREATE,
+				       WIRE_ATTACH,    WIRE_ATTACH,  WIRE_ATTACH,  WIRE_DETACH,
+				       WIRE_DETACH,    WIRE_UNLINK,  WIRE_UNLINK,  WIRE_STATUS,
+				       WIRE_LIST,      WIRE_SHOW,    WIRE_CLIENTS, WIRE_HELLO,
+				       WIRE_KEEP,      WIRE_KEEP,    WIRE_HOLDERS, WIRE_PUBLISH,
+				       WIRE_PUBLISH,   WIRE_PUBLISH, WIRE_WAIT,    WIRE_WAIT,
+				       WIRE_SUBSCRIBE, WIRE_CANCEL};
 	unsigned form = take(input);
 	unsigned n = form % 8 < 6 ? 1 : form % 8 < 7 ? 2 + form / 8 % 8 : WIRE_BATCH_MAX;
 	struct packet_writer writer;
 
 	packet_writer_init(&writer, server.in, sizeof(server.in));
 	for (unsigned i = 0; i < n; i++) {
-		unsigned op = ops[take(input) % 19];
+		unsigned op = ops[take(input) % (sizeof(ops) / sizeof(ops[0]))];
 		packet_begin(&writer, op, i + 1);
 		put_request(input, op, packet_append(&writer, body_size(op)));
 		packet_end(&writer, 0, 0);
@@ -698,6 +817,67 @@ static void step_time(unsigned how)
 		registry_run_timers(server.registry, now);
 }
 
+/* What waker.c does. */
+static void step_wake(bool is_behind)
+{
+	struct wait *wait = waits_take_ready(&server.registry->waits);
+	struct packet_message message;
+	struct reply reply;
+	size_t offset = 0;
+
+	if (!wait)
+		return;
+	wait->is_parked = is_behind;
+	if (is_behind)
+		return;
+	reply_init(&reply, server.out);
+	dispatch_wait(client_of(wait->session), wait, &reply);
+	if (packet_next_reply(reply.writer.bytes, reply.writer.size, &offset, &message) == 1 &&
+	    message.header.code == WIRE_OK)
+		check_answer(&message);
+	reply_fini(&reply);
+}
+
+static void resume(struct client *client)
+{
+	struct wait *wait, *next;
+
+	struct subscription *subscription;
+
+	DL_FOREACH2 (client->session.subscriptions, subscription, session_next)
+		subscription_resume(&server.registry->journal, subscription);
+	DL_FOREACH_SAFE2 (client->session.waits, wait, next, session_next)
+		if (wait->is_parked)
+			wait_make_ready(&server.registry->waits, wait);
+}
+
+/* What notifier.c does. */
+static void step_notify(bool is_read)
+{
+	struct journal *journal = &server.registry->journal;
+	struct subscription *subscription = journal_take_due(journal);
+
+	if (!subscription)
+		return;
+	if (is_read)
+		subscription_sent(journal, subscription, (subscription->n + 1) / 2);
+	else
+		subscription_park(subscription);
+}
+
+/* A client does with its memory what it may, whether the broker likes it or not. */
+static void step_seal(struct input *input)
+{
+	static const int seals[] = {F_SEAL_WRITE, F_SEAL_WRITE, F_SEAL_SEAL, F_SEAL_FUTURE_WRITE};
+	uint64_t id = take_id(input);
+	unsigned which = take(input) % 4;
+	struct segment *segment = NULL;
+
+	HASH_FIND(by_id, server.registry->by_id, &id, sizeof(id), segment);
+	if (segment && segment->fd >= 0)
+		fcntl(segment->fd, F_ADD_SEALS, seals[which]);
+}
+
 static void step_loop(unsigned how)
 {
 	switch (how % 4) {
@@ -711,7 +891,12 @@ static void step_loop(unsigned how)
 		registry_read_watch(server.registry, now);
 		break;
 	case 3:
-		step_close(how / 4);
+		if (how & 128)
+			step_wake(how & 64);
+		else if (how & 64)
+			step_notify(how & 32);
+		else
+			step_close(how / 4);
 		break;
 	}
 }
@@ -747,6 +932,11 @@ static void step(struct input *input)
 		break;
 	case 7:
 		held[what / 16 % HELD] = close_fd(held[what / 16 % HELD]);
+		if (*client)
+			resume(*client);
+		break;
+	case 12:
+		step_seal(input);
 		break;
 	case 8:
 		step_limits(take(input));
@@ -791,11 +981,15 @@ static void begin(void)
 		.total = {[QUOTA_CLIENTS] = 5,
 			  [QUOTA_SEGMENTS] = 24,
 			  [QUOTA_BYTES] = 1 << 20,
-			  [QUOTA_ATTACHMENTS] = 48},
+			  [QUOTA_ATTACHMENTS] = 48,
+			  [QUOTA_WAITS] = 16,
+			  [QUOTA_SUBSCRIPTIONS] = 6},
 		.per_user = {[QUOTA_CLIENTS] = 3,
 			     [QUOTA_SEGMENTS] = 16,
 			     [QUOTA_BYTES] = 1 << 19,
-			     [QUOTA_ATTACHMENTS] = 32},
+			     [QUOTA_ATTACHMENTS] = 32,
+			     [QUOTA_WAITS] = 8,
+			     [QUOTA_SUBSCRIPTIONS] = 4},
 	};
 
 	memset(held, 0xff, sizeof(held));
@@ -859,6 +1053,8 @@ static void end(void)
 	}
 	HOLDS(!server.registry->queue && !server.registry->unused && !server.registry->by_name);
 	HOLDS(!server.clients && !server.registry->quota.users);
+	HOLDS(!server.registry->waits.names && !server.registry->waits.ready);
+	HOLDS(!server.registry->lineages && !server.registry->journal.subscriptions);
 	for (int k = 0; k < QUOTA_RESOURCES; k++)
 		HOLDS(server.registry->quota.used[k] == 0);
 	HOLDS(!server.registry->watch.items && server.registry->timers.n == 0);

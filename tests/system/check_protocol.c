@@ -392,6 +392,10 @@ START_TEST(every_operation_has_its_size)
 		[WIRE_CLIENTS] = sizeof(struct wire_page),
 		[WIRE_HOLDERS] = sizeof(struct wire_show),
 		[WIRE_KEEP] = sizeof(struct wire_keep),
+		[WIRE_PUBLISH] = sizeof(struct wire_publish),
+		[WIRE_WAIT] = sizeof(struct wire_wait),
+		[WIRE_SUBSCRIBE] = sizeof(struct wire_subscribe),
+		[WIRE_CANCEL] = sizeof(struct wire_cancel),
 	};
 
 	for (int op = WIRE_HELLO; op < WIRE_OPS; op++)

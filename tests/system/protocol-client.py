@@ -31,12 +31,12 @@ ATTACH_BODY = struct.Struct("=QII208s")  # id, flags, reserved, name
 DETACH_BODY = struct.Struct("=QII")  # id, flags, reserved
 UNLINK_BODY = struct.Struct("=Q208s")  # id, name
 PAGE = struct.Struct("=Q")  # after
-SEGMENT = struct.Struct("=QQIIIIIIII208s48s")
+SEGMENT = struct.Struct("=QQIIIIIIII208s48sQ")
 STATUS_BODY = struct.Struct("=32sIIIIQQQQQQ512s")
 COUNTER = struct.Struct("=32sQ")
 LIMIT = struct.Struct("=32sQQ")
 ENTRIES = struct.Struct("=QII")  # next, entries, reserved
-ENTRY = struct.Struct("=304sQQII")  # segment, allocated, age_ms, clients, reserved
+ENTRY = struct.Struct("=312sQQII")  # segment, allocated, age_ms, clients, reserved
 
 READ_ONLY = 16
 WANT_SEMAPHORE = 32
@@ -66,7 +66,7 @@ class Segment:
 
     def __init__(self, body):
         (self.id, self.size, self.uid, self.gid, self.mode, self.lifetime, self.linger_ms,
-         self.permits, self.flags, _, name, semaphore) = SEGMENT.unpack(body)
+         self.permits, self.flags, _, name, semaphore, self.generation) = SEGMENT.unpack(body)
         self.name = text_of(name)
         self.semaphore = text_of(semaphore)
 

@@ -254,6 +254,23 @@ START_TEST(nothing_there_or_no_room)
 }
 END_TEST
 
+START_TEST(now_does_not_wait)
+{
+	int waiting = fcntl(ends[1], F_GETFL) & ~O_NONBLOCK;
+
+	ck_assert_int_eq(fcntl(ends[1], F_SETFL, waiting), 0);
+	ck_assert_int_eq(channel_receive_now(ends[1], buffer, sizeof(buffer), fds, &n_fds,
+					     &truncated),
+			 -EAGAIN);
+	ck_assert_uint_eq(n_fds, 0);
+	send_fds(2);
+	ck_assert_int_eq(
+		channel_receive_now(ends[1], buffer, sizeof(buffer), fds, &n_fds, &truncated), 5);
+	ck_assert_uint_eq(n_fds, 2);
+	close_received();
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
 	tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -269,4 +286,5 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, the_end_is_told);
 	tcase_add_test(tests, an_empty_packet_is_as_good_as_the_end);
 	tcase_add_test(tests, nothing_there_or_no_room);
+	tcase_add_test(tests, now_does_not_wait);
 }

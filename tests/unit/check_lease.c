@@ -23,7 +23,7 @@ static void set_up(void)
 	struct refusal why;
 	int original;
 
-	ck_assert_int_eq(memory_new("unit", SIZE, false, &original, &why), 0);
+	ck_assert_int_eq(memory_new("unit", SIZE, 0, &original, &why), 0);
 	/* The original is not counted as a writer: alone it says no, and beside one other description
 	 * both say yes. So it is closed before anybody is asked. */
 	ck_assert(lease_ask(original) == LEASE_SHARED);

@@ -20,7 +20,7 @@ static int fd;
 
 static void set_up(void)
 {
-	ck_assert_int_eq(memory_new("shmd:1:unit", SIZE, false, &fd, &why), 0);
+	ck_assert_int_eq(memory_new("shmd:1:unit", SIZE, 0, &fd, &why), 0);
 }
 
 static void tear_down(void)
@@ -156,7 +156,7 @@ START_TEST(a_label_may_be_as_long_as_a_name)
 
 	memset(label, 'a', sizeof(label));
 	label[sizeof(label) - 1] = '\0';
-	ck_assert_int_eq(memory_new(label, 1, false, &other, &why), 0);
+	ck_assert_int_eq(memory_new(label, 1, 0, &other, &why), 0);
 	close_fd(other);
 }
 END_TEST
@@ -166,7 +166,7 @@ START_TEST(huge_pages_or_a_reason)
 {
 	unsigned before = unit_descriptors();
 	int huge = -1;
-	int r = memory_new("unit", UINT64_C(1) << 34, true, &huge, &why);
+	int r = memory_new("unit", UINT64_C(1) << 34, MEMORY_HUGE, &huge, &why);
 
 	/* A machine that has so many has nothing to refuse. */
 	if (r == 0) {
@@ -176,7 +176,8 @@ START_TEST(huge_pages_or_a_reason)
 	ck_assert(r == REFUSAL_NO_MEMORY || r == REFUSAL_UNSUPPORTED);
 	unit_assert_has(why.text, "huge pages");
 	if (r == REFUSAL_NO_MEMORY) {
-		ck_assert_int_eq(memory_new("unit", 4097, true, &huge, &why), REFUSAL_INVALID);
+		ck_assert_int_eq(memory_new("unit", 4097, MEMORY_HUGE, &huge, &why),
+				 REFUSAL_INVALID);
 		unit_assert_has(why.text, "4097");
 	}
 	ck_assert_int_eq(huge, -1);

@@ -72,6 +72,10 @@ static const struct {
 	{WIRE_CLIENTS, "clients", sizeof(struct wire_page), false},
 	{WIRE_HOLDERS, "holders", sizeof(struct wire_show), false},
 	{WIRE_KEEP, "keep", sizeof(struct wire_keep), true},
+	{WIRE_PUBLISH, "publish", sizeof(struct wire_publish), true},
+	{WIRE_WAIT, "wait", sizeof(struct wire_wait), false},
+	{WIRE_SUBSCRIBE, "subscribe", sizeof(struct wire_subscribe), false},
+	{WIRE_CANCEL, "cancel", sizeof(struct wire_cancel), false},
 };
 #define N_FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -227,6 +231,19 @@ START_TEST(some_operations_stand_alone)
 }
 END_TEST
 
+START_TEST(a_create_with_a_reader_stands_alone)
+{
+	struct wire_create *create = ADD(WIRE_CREATE, wire_create);
+
+	create->flags = WIRE_WANT_READER;
+	expect_good(1);
+	ADD(WIRE_DETACH, wire_detach);
+	expect_bad("stands alone");
+	create->flags = 0;
+	expect_good(2);
+}
+END_TEST
+
 START_TEST(one_bad_request_spoils_the_packet)
 {
 	ADD(WIRE_DETACH, wire_detach);
@@ -304,11 +321,15 @@ START_TEST(unknown_flags_are_bad)
 	set_up();
 	expect_flags(&ADD(WIRE_CREATE, wire_create)->flags,
 		     WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK |
-			     WIRE_WANT_SEMAPHORE);
+			     WIRE_WANT_SEMAPHORE | WIRE_WANT_READER);
 	set_up();
 	expect_flags(&ADD(WIRE_ATTACH, wire_attach)->flags, WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE);
 	set_up();
 	expect_flags(&ADD(WIRE_DETACH, wire_detach)->flags, WIRE_READ_ONLY);
+	set_up();
+	expect_flags(&ADD(WIRE_PUBLISH, wire_publish)->flags, WIRE_WRITABLE);
+	set_up();
+	expect_flags(&ADD(WIRE_WAIT, wire_wait)->flags, WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE);
 }
 END_TEST
 
@@ -459,6 +480,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_batch_of_64_is_good);
 	tcase_add_test(tests, a_batch_of_65_is_bad);
 	tcase_add_test(tests, some_operations_stand_alone);
+	tcase_add_test(tests, a_create_with_a_reader_stands_alone);
 	tcase_add_test(tests, one_bad_request_spoils_the_packet);
 	tcase_add_test(tests, names_are_terminated_and_padded);
 	tcase_add_test(tests, reserved_fields_are_zero);

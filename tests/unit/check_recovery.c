@@ -22,6 +22,7 @@ static struct quota quota;
 static struct instance instance;
 static struct watch watch;
 static struct statistics statistics;
+static struct journal journal;
 static struct recovery recovery;
 static struct estate *emptied;
 static struct estate estate;
@@ -53,7 +54,7 @@ static void set_up(void)
 	ck_assert_int_eq(instance_init(&instance, unit_folder), 0);
 	ck_assert_int_eq(watch_init(&watch), 0);
 	statistics = (struct statistics){0};
-	recovery_init(&recovery, &watch, &statistics);
+	recovery_init(&recovery, &watch, &statistics, &journal);
 	emptied = NULL;
 	estate_init(&estate, &emptied);
 	now = 1000 * NSEC_PER_SEC;

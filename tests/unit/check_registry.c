@@ -93,17 +93,17 @@ static void run_at(uint64_t when)
 
 static void leave(struct session *session)
 {
-	registry_leave(registry, session);
+	registry_leave(registry, session, 0);
 	run();
 }
 
 /* Whatever a test leaves alive must go with the registry, and nothing may stay behind it. */
 static void tear_down(void)
 {
-	registry_leave(registry, &alice);
-	registry_leave(registry, &alice_again);
-	registry_leave(registry, &bob);
-	registry_leave(registry, &daemon_user);
+	registry_leave(registry, &alice, 0);
+	registry_leave(registry, &alice_again, 0);
+	registry_leave(registry, &bob, 0);
+	registry_leave(registry, &daemon_user, 0);
 	estate_fini(&alices);
 	estate_fini(&bobs);
 	registry = registry_free(registry);
@@ -485,7 +485,7 @@ START_TEST(charged_until_closed)
 	int fds[2];
 
 	make(&alice, "a", LIFETIME_CLIENTS);
-	registry_leave(registry, &alice);
+	registry_leave(registry, &alice, 0);
 	ck_assert(!registry_settle_some(registry, 64, now));
 	struct segment *segment = registry_take_unused(registry, fds);
 	ck_assert_ptr_nonnull(segment);
@@ -566,17 +566,17 @@ START_TEST(a_successor_does_not_come_too_early)
 {
 	struct segment *a = make_shared(&alice, "a", LIFETIME_OWNER, 10 * SECOND);
 
-	registry_leave(registry, &alice);
+	registry_leave(registry, &alice, 0);
 	ck_assert_int_eq(attach(&alice_again, 0, "a", false), 0);
 	ck_assert_ptr_eq(a->owner, &alice_again);
 	run_at(now + 100 * SECOND);
 	ck_assert_int_eq(a->state, SEGMENT_LIVE);
 	/* Without a linger, it has ended for whoever comes next, whatever they want. */
 	make(&alice, "b", LIFETIME_OWNER);
-	registry_leave(registry, &alice);
+	registry_leave(registry, &alice, 0);
 	ck_assert_int_eq(attach(&alice_again, 0, "b", false), REFUSAL_NOT_FOUND);
 	make(&alice, "b", LIFETIME_OWNER);
-	registry_leave(registry, &alice);
+	registry_leave(registry, &alice, 0);
 	make(&alice, "b", LIFETIME_OWNER);
 }
 END_TEST
@@ -1159,8 +1159,8 @@ START_TEST(burying_takes_all_of_a_process)
 	uint64_t word = 0;
 	ck_assert_int_eq(pwrite(a->semaphore.fd, &word, sizeof(word), 0), sizeof(word));
 	registry_bury(registry, &alices);
-	registry_leave(registry, &alice);
-	registry_leave(registry, &alice_again);
+	registry_leave(registry, &alice, 0);
+	registry_leave(registry, &alice_again, 0);
 	ck_assert_int_eq(semaphore_value(&a->semaphore), 0);
 	run();
 	ck_assert_int_eq(semaphore_value(&a->semaphore), 2);
@@ -1368,7 +1368,7 @@ START_TEST(settling_is_sliced)
 
 	for (int i = 0; i < 10; i++)
 		make(&alice, NULL, LIFETIME_CLIENTS);
-	registry_leave(registry, &alice);
+	registry_leave(registry, &alice, 0);
 	ck_assert_uint_eq(session_segments(&alice), 0);
 	for (int slice = 1; slice <= 4; slice++) {
 		ck_assert_int_eq(registry_settle_some(registry, 3, now), slice < 4);
@@ -1390,7 +1390,7 @@ END_TEST
 START_TEST(an_attach_before_the_turn_comes_too_late)
 {
 	make(&alice, "a", LIFETIME_CLIENTS);
-	registry_leave(registry, &alice);
+	registry_leave(registry, &alice, 0);
 	ck_assert_int_eq(attach(&alice_again, 0, "a", false), REFUSAL_NOT_FOUND);
 	run();
 	assert_nothing_left();

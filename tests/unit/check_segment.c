@@ -104,7 +104,7 @@ START_TEST(it_describes_itself)
 	segment->name[0] = '\0';
 	ck_assert_str_eq(segment_describe(segment, buffer), "without a name (id 42)");
 	memset(segment->name, 'n', NAME_LENGTH_MAX);
-	segment->id = UINT64_MAX;
+	segment->id = segment->generation = UINT64_MAX;
 	unit_assert_has(segment_describe(segment, buffer), "n' (id 18446744073709551615");
 	segment_free(segment, &instance);
 }

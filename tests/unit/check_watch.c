@@ -43,7 +43,7 @@ static void set_up(void)
 
 	ck_assert_int_eq(watch_init(&watch), 0);
 	for (int i = 0; i < N; i++) {
-		ck_assert_int_eq(memory_new("unit", 4096, false, &fds[i], &why), 0);
+		ck_assert_int_eq(memory_new("unit", 4096, 0, &fds[i], &why), 0);
 		ck_assert_int_eq(watch_add(&watch, &items[i], fds[i], count), 0);
 		ck_assert_int_ne(items[i].wd, 0);
 	}

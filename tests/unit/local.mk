@@ -15,11 +15,13 @@ WIRE_UNITS = \
 CORE_UNITS = \
 	tests/unit/check_access \
 	tests/unit/check_instance \
+	tests/unit/check_journal \
 	tests/unit/check_lease \
 	tests/unit/check_ledger \
 	tests/unit/check_locker \
 	tests/unit/check_memory \
 	tests/unit/check_name \
+	tests/unit/check_publish \
 	tests/unit/check_quota \
 	tests/unit/check_recovery \
 	tests/unit/check_registry \
@@ -82,6 +84,9 @@ tests_unit_check_access_LDADD = $(UNIT_CORE)
 tests_unit_check_instance_SOURCES = tests/unit/check_instance.c $(UNIT)
 tests_unit_check_instance_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_instance_LDADD = $(UNIT_CORE)
+tests_unit_check_journal_SOURCES = tests/unit/check_journal.c $(UNIT)
+tests_unit_check_journal_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_journal_LDADD = $(UNIT_CORE)
 tests_unit_check_lease_SOURCES = tests/unit/check_lease.c $(UNIT)
 tests_unit_check_lease_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_lease_LDADD = $(UNIT_CORE)
@@ -97,6 +102,9 @@ tests_unit_check_memory_LDADD = $(UNIT_CORE)
 tests_unit_check_name_SOURCES = tests/unit/check_name.c $(UNIT)
 tests_unit_check_name_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_name_LDADD = $(UNIT_CORE)
+tests_unit_check_publish_SOURCES = tests/unit/check_publish.c $(UNIT)
+tests_unit_check_publish_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_publish_LDADD = $(UNIT_CORE)
 tests_unit_check_quota_SOURCES = tests/unit/check_quota.c $(UNIT)
 tests_unit_check_quota_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_quota_LDADD = $(UNIT_CORE)

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "base/text.h"
+#include "core/session.h"
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static struct waited_name *find_name(const struct waits *waits, const char *text)
+{
+	struct waited_name *name;
+
+	HASH_FIND_STR(waits->names, text, name);
+	return name;
+}
+
+static struct waited_name *get_name(struct waits *waits, const char *text)
+{
+	struct waited_name *name = find_name(waits, text);
+
+	if (name)
+		return name;
+	name = calloc(1, sizeof(*name));
+	if (!name)
+		return NULL;
+	text_copy(name->name, sizeof(name->name), text);
+	HASH_ADD_STR(waits->names, name, name);
+	if (HASH_ADDED(hh, name))
+		return name;
+	free(name);
+	return NULL;
+}
+
+/* A name is kept by its waits, ready ones too. */
+static void put_name(struct waits *waits, struct waited_name *name)
+{
+	if (--name->refs > 0)
+		return;
+	HASH_DEL(waits->names, name);
+	free(name);
+}
+
+/* --- waits ------------------------------------------------------------------------------------ */
+
+void waits_fini(struct waits *waits)
+{
+	HASH_CLEAR(hh, waits->names);
+}
+
+static void take_off_list(struct waits *waits, struct wait *wait)
+{
+	if (wait->is_ready)
+		DL_DELETE(waits->ready, wait);
+	else if (wait->is_far)
+		DL_DELETE(wait->name->far, wait);
+	else
+		DL_DELETE(wait->name->waits, wait);
+}
+
+/* Ids and generations come from one counter, so only one that was never given is far. */
+static void put_on_list(struct waits *waits, struct wait *wait)
+{
+	struct waited_name *name = wait->name;
+
+	wait->is_far = wait->newer_than > waits->newest;
+	if (!wait->is_far) {
+		DL_APPEND(name->waits, wait);
+		return;
+	}
+	if (!name->far || wait->newer_than < name->far_least)
+		name->far_least = wait->newer_than;
+	DL_APPEND(name->far, wait);
+}
+
+int wait_new(struct waits *waits, struct quota *quota, struct session *session, uint32_t number,
+	     const char *name, uint64_t newer_than, uint32_t flags, struct wait **ret,
+	     struct refusal *why)
+{
+	struct charge charge = {0};
+	int r = quota_charge(quota, session->who.uid, QUOTA_WAITS, 1, &charge, why);
+
+	if (r != 0)
+		return r;
+	struct wait *wait = calloc(1, sizeof(*wait));
+	struct waited_name *waited = wait ? get_name(waits, name) : NULL;
+	if (!waited) {
+		charge_release(&charge);
+		free(wait);
+		return -ENOMEM;
+	}
+	*wait = (struct wait){.session = session,
+			      .number = number,
+			      .flags = flags,
+			      .newer_than = newer_than,
+			      .name = waited,
+			      .charge = charge};
+	waited->refs++;
+	put_on_list(waits, wait);
+	DL_APPEND2(session->waits, wait, session_prev, session_next);
+	*ret = wait;
+	return 0;
+}
+
+struct wait *wait_free(struct waits *waits, struct wait *wait)
+{
+	if (!wait)
+		return NULL;
+	take_off_list(waits, wait);
+	DL_DELETE2(wait->session->waits, wait, session_prev, session_next);
+	put_name(waits, wait->name);
+	charge_release(&wait->charge);
+	free(wait);
+	return NULL;
+}
+
+struct wait *wait_find(const struct session *session, uint32_t number)
+{
+	struct wait *wait;
+
+	DL_FOREACH2 (session->waits, wait, session_next)
+		if (wait->number == number)
+			return wait;
+	return NULL;
+}
+
+void wait_make_ready(struct waits *waits, struct wait *wait)
+{
+	if (wait->is_ready)
+		return;
+	take_off_list(waits, wait);
+	wait->is_ready = true;
+	wait->is_parked = false;
+	DL_APPEND(waits->ready, wait);
+	if (waits->on_ready)
+		waits->on_ready(waits->context);
+}
+
+static void wake_far(struct waits *waits, struct waited_name *waited, uint64_t generation)
+{
+	struct wait *wait, *next;
+
+	if (!waited->far || waited->far_least >= generation)
+		return;
+	waited->far_least = UINT64_MAX;
+	DL_FOREACH_SAFE (waited->far, wait, next)
+		if (wait->newer_than < generation)
+			wait_make_ready(waits, wait);
+		else if (wait->newer_than < waited->far_least)
+			waited->far_least = wait->newer_than;
+}
+
+/* Those that wait for what nobody will see cost the others nothing. */
+void waits_wake(struct waits *waits, const char *name, uint64_t generation)
+{
+	struct waited_name *waited = find_name(waits, name);
+
+	waits->newest = generation;
+	if (!waited)
+		return;
+	while (waited->waits)
+		wait_make_ready(waits, waited->waits);
+	wake_far(waits, waited, generation);
+}
+
+struct wait *waits_take_ready(struct waits *waits)
+{
+	struct wait *wait = waits->ready;
+
+	if (!wait)
+		return NULL;
+	take_off_list(waits, wait);
+	wait->is_ready = false;
+	put_on_list(waits, wait);
+	return wait;
+}
