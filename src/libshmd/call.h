@@ -13,15 +13,18 @@
 #include "wire/protocol.h"
 
 struct shmd;
+struct notice;
 
-/* The descriptors of a reply, in their order; the later ones may be missing. */
-enum { CALL_SEGMENT, CALL_SEMAPHORE, CALL_LEDGER, CALL_FDS_MAX };
+/* The descriptors of a reply, in their order; the later ones may be missing. One that can only read the
+ * segment comes behind those that there are. */
+enum { CALL_SEGMENT, CALL_SEMAPHORE, CALL_LEDGER, CALL_FDS_MAX = CALL_LEDGER + 2 };
 
 struct call {
 	/* The request. */
 	unsigned op;
 	const void *body;
 	size_t body_size;
+	int timeout_ms; /* of what is answered later */
 	/* The reply: its body and entries go to memory of the caller's, which then owns the fds. */
 	void *reply;
 	size_t room;
@@ -30,6 +33,7 @@ struct call {
 	unsigned n_fds;
 	bool lost_fds; /* some did not arrive: this process's table is full */
 
+	struct notice *notice; /* that it begins: a wait's, which nobody waits for; or NULL */
 	uint32_t number;
 	bool is_done;
 	int result;
@@ -44,8 +48,38 @@ struct call {
  */
 int call_perform(struct shmd *connection, struct call *call);
 
+/*
+ * The same for a request that is answered later (WIRE_WAIT): waits so many milliseconds for it, -1 for
+ * ever, and then calls it off. Also returns -ETIMEDOUT, or -EINTR: a signal handler without SA_RESTART
+ * ran, which is only noticed where no other thread reads for this one.
+ */
+int call_perform_within(struct shmd *connection, struct call *call, int timeout_ms);
+
+/*
+ * Sends the request of a notice, and does not wait for the reply: the notice has it then, and may be
+ * called back before this returns. Returns the number of the request; or a negative errno, and the
+ * notice is still the caller's.
+ */
+int call_start(struct shmd *connection, struct call *call);
+
+/* What call_perform() would have returned for a call that is done. */
+int call_result(struct call *call);
+
+/* Nobody wants the reply any more. With the connection's mutex held. */
+void call_forget(struct shmd *connection, struct call *call);
+
+/* Takes in what has arrived, if no other thread is about to, without waiting, and not more than so many
+ * packets, and than the queue of notices has room for. With the connection's mutex held. */
+void call_receive_now(struct shmd *connection, unsigned packets_max);
+
 /* That descriptor of the reply, or -1; it stays the call's. */
 int call_fd(const struct call *call, unsigned which);
+
+/* Takes the last descriptor out of the reply; -1 if there is none. It is the caller's then. */
+int call_steal_last_fd(struct call *call);
+
+/* Fills the name of a request. Returns 0; -EINVAL: NULL; -ENAMETOOLONG. */
+int call_put_name(char field[static WIRE_NAME_SIZE], const char *name);
 
 /* Closes what descriptors of the reply have not been taken. */
 void call_close(struct call *call);

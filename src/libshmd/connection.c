@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -89,11 +91,17 @@ static int reach_daemon(struct shmd *connection)
 static void init_state(struct shmd *connection)
 {
 	pthread_mutex_init(&connection->mutex, NULL);
-	pthread_cond_init(&connection->changed, NULL);
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&connection->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
 	connection->socket = -1;
 	connection->broken = 0;
 	connection->is_read = false;
 	connection->calls = NULL;
+	notices_fini_inherited(&connection->notices);
 }
 
 static struct shmd *allocate(void)
@@ -110,6 +118,7 @@ static struct shmd *allocate(void)
 	atomic_init(&connection->refs, 1);
 	atomic_init(&connection->generation, fork_generation());
 	init_state(connection);
+	loop_init(&connection->loop);
 	return connection;
 }
 
@@ -166,6 +175,26 @@ static void end_socket(struct shmd *connection)
 	connection->socket = close_fd(connection->socket);
 }
 
+/* What was asked for is not called back any more; what was granted went with the connection. */
+static void end_notices(struct shmd *connection)
+{
+	struct notice *notice;
+
+	if (connection_is_inherited(connection)) {
+		notices_fini_inherited(&connection->notices);
+		loop_fini(&connection->loop);
+		return;
+	}
+	/* A thread may still have a call under way, for a segment. */
+	pthread_mutex_lock(&connection->mutex);
+	DL_FOREACH (connection->notices.all, notice)
+		if (notice->wait_fn)
+			call_forget(connection, &notice->call);
+	notices_fini(&connection->notices);
+	loop_fini(&connection->loop);
+	pthread_mutex_unlock(&connection->mutex);
+}
+
 struct shmd *shmd_disconnect(struct shmd *connection)
 {
 	if (!connection)
@@ -175,6 +204,7 @@ struct shmd *shmd_disconnect(struct shmd *connection)
 	connection->is_ended = true;
 	end_socket(connection);
 	connection->broken = -ENOTCONN;
+	end_notices(connection);
 	connection_unref(connection);
 	cancellation_restore(before);
 	return NULL;
@@ -205,6 +235,25 @@ bool connection_is_inherited(const struct shmd *connection)
 	       fork_generation();
 }
 
+/* A program that watches the number which it knows hears of this process's connection. */
+static int renew_loop(struct shmd *connection)
+{
+	int r = loop_open(&connection->loop, connection->socket);
+
+	if (r == 0)
+		return 0;
+	end_socket(connection);
+	return error_errno(r, "cannot make the descriptor for a loop anew");
+}
+
+void connection_update_loop(struct shmd *connection)
+{
+	/* The parent's is left alone. */
+	if (!connection_is_inherited(connection))
+		loop_wake(&connection->loop,
+			  connection->broken < 0 || notices_are_queued(&connection->notices));
+}
+
 /* Threads of the parent may have been anywhere in it when it was copied. It becomes ours, and is seen
  * to be, only when it works; what fails is tried again with the next call. */
 static int make_own(struct shmd *connection)
@@ -212,6 +261,8 @@ static int make_own(struct shmd *connection)
 	close_fd(connection->socket);
 	init_state(connection);
 	int r = reach_daemon(connection);
+	if (r == 0 && loop_is_open(&connection->loop))
+		r = renew_loop(connection);
 	if (r == 0)
 		atomic_store(&connection->generation, fork_generation());
 	return r;

@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 #include "libshmd/call.h"
+#include "libshmd/loop.h"
+#include "libshmd/notice.h"
 #include "libshmd/shmd.h"
 
 #define CONNECTION_PATH_MAX 108 /* of sockaddr_un.sun_path */
@@ -25,14 +27,19 @@ struct shmd {
 	int broken;   /* why it is of no use any more; 0: it is */
 	bool is_read; /* a thread is receiving for all */
 	uint32_t last_number;
-	struct call *calls; /* those that wait for a reply */
-	char *packet;       /* WIRE_PACKET_MAX bytes, of the thread that receives */
+	struct call *calls;     /* those that wait for a reply */
+	struct notices notices; /* what nobody waits for */
+	struct loop loop;       /* readable if some of it has come, or the connection is broken */
+	char *packet;           /* WIRE_PACKET_MAX bytes, of the thread that receives */
 };
 
 /* Makes the connection this process's own, if it was inherited. 0 or a negative errno, with the
  * message set. The second form is for those who hold fork_lock(). */
 int connection_enter(struct shmd *connection);
 int connection_enter_locked(struct shmd *connection);
+
+/* Lets a program's loop know of what is queued, or that nothing is. With the mutex held. */
+void connection_update_loop(struct shmd *connection);
 
 /* Whether the connection was inherited and is not (yet) this process's own. */
 bool connection_is_inherited(const struct shmd *connection);

@@ -6,10 +6,14 @@ include_HEADERS = src/libshmd/shmd.h
 libclient_la_SOURCES = \
 	src/libshmd/call.c src/libshmd/call.h \
 	src/libshmd/connection.c src/libshmd/connection.h \
+	src/libshmd/dispatch.c \
 	src/libshmd/error.c src/libshmd/error.h \
 	src/libshmd/fork.c src/libshmd/fork.h \
 	src/libshmd/gate.c src/libshmd/gate.h \
 	src/libshmd/lock.c src/libshmd/lock.h \
+	src/libshmd/loop.c src/libshmd/loop.h \
+	src/libshmd/notice.c src/libshmd/notice.h \
+	src/libshmd/publish.c \
 	src/libshmd/query.c \
 	src/libshmd/segment.c src/libshmd/segment.h
 libshmd_la_SOURCES =

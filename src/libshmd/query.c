@@ -50,7 +50,7 @@ static void read_entry(struct wire_entry *entry, struct shmd_segment_info *ret)
 	segment->name[sizeof(segment->name) - 1] = '\0';
 	segment->semaphore[sizeof(segment->semaphore) - 1] = '\0';
 	*ret = (struct shmd_segment_info){
-		.id = segment->id,
+		.id = segment->generation,
 		.name = or_null(segment->name),
 		.semaphore = or_null(segment->semaphore),
 		.size = segment->size,
@@ -193,6 +193,8 @@ static int show_page(struct shmd *connection, const struct wire_show *request, s
 		return r;
 	shown->entry = reply->entry;
 	shown->details.permits_available = reply->permits_available;
+	shown->details.old_generations = reply->old_generations;
+	shown->details.old_bytes = reply->old_bytes;
 	*ret_next = reply->page.next;
 	return add_attachments(&shown->details, (void *)(reply + 1), reply->page.entries);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "libshmd/error.h"
 #include "libshmd/fork.h"
+#include "wire/name.h"
 
 /* Linux 5.14; the headers of Debian 11 do not have it. */
 #ifndef MADV_POPULATE_READ
@@ -22,28 +24,20 @@
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-static int put_name(const char *name, char field[static WIRE_NAME_SIZE])
+static bool has_form_of_segment(const struct call *call, const struct wire_segment *granted)
 {
-	if (!name)
-		return error_set(-EINVAL, "the name is NULL");
-	if (strlen(name) >= WIRE_NAME_SIZE)
-		return error_set(-ENAMETOOLONG, "the name has %zu bytes; at most %d are allowed",
-				 strlen(name), SHMD_NAME_MAX);
-	text_copy(field, WIRE_NAME_SIZE, name);
-	return 0;
+	if (call->size != sizeof(*granted))
+		return false;
+	return call->n_fds >= (granted->flags & WIRE_SEGMENT_READER ? 2 : 1);
 }
 
-static int ask(struct shmd *connection, struct call *call, struct wire_segment *ret)
+/* Looks at what call_perform() has returned. With -EMFILE and lost_fds, what was granted is known. */
+static int check_reply(struct call *call, int r, struct wire_segment *ret)
 {
-	int r;
-
-	call->reply = ret;
-	call->room = sizeof(*ret);
-	r = call_perform(connection, call);
 	/* What was granted without reaching us is given back. */
 	if (r < 0 && !(r == -EMFILE && call->lost_fds))
 		return r;
-	if (r == 0 && (call->size != sizeof(*ret) || call->n_fds == 0)) {
+	if (r == 0 && !has_form_of_segment(call, ret)) {
 		call_close(call);
 		return error_set(-EPROTO, "the daemon's reply has another form");
 	}
@@ -52,7 +46,17 @@ static int ask(struct shmd *connection, struct call *call, struct wire_segment *
 	return r;
 }
 
-static void tell_detached(struct shmd *connection, uint64_t id, bool read_only)
+static int ask(struct shmd *connection, struct call *call, struct wire_segment *ret)
+{
+	call->reply = ret;
+	call->room = sizeof(*ret);
+	int r = call->op == WIRE_WAIT ? call_perform_within(connection, call, call->timeout_ms)
+				      : call_perform(connection, call);
+
+	return check_reply(call, r, ret);
+}
+
+void segment_tell_detached(struct shmd *connection, uint64_t id, bool read_only)
 {
 	struct wire_detach detach = {.id = id, .flags = read_only ? WIRE_READ_ONLY : 0};
 	struct call call = {.op = WIRE_DETACH, .body = &detach, .body_size = sizeof(detach)};
@@ -77,7 +81,7 @@ static int give_back(struct shmd *connection, const struct wire_segment *granted
 	text_copy(text, sizeof(text), shmd_error_message());
 	if (granted->flags & WIRE_SEGMENT_NEW)
 		unlink_it(connection, &(struct wire_unlink){.id = granted->id});
-	tell_detached(connection, granted->id, read_only);
+	segment_tell_detached(connection, granted->id, read_only);
 	return error_set(r, "%s", text);
 }
 
@@ -103,6 +107,18 @@ static int map(const struct wire_segment *granted, int fd, bool read_only, void 
 		return error_errno(-errno, "cannot map the segment");
 	*ret = p;
 	return 0;
+}
+
+/* Kernels before 6.7 map sealed memory only through a description that cannot write: so reader_fd
+ * serves until publishing has put it in the place of the other one. */
+int segment_map_over(struct shmd_segment *segment)
+{
+	bool read_only = segment->is_read_only || segment->is_sealed;
+	int fd = segment->is_sealed && segment->reader_fd >= 0 ? segment->reader_fd : segment->fd;
+	void *p = mmap(segment->data, segment->size, protection(read_only), MAP_SHARED | MAP_FIXED,
+		       fd, 0);
+
+	return p == MAP_FAILED ? error_errno(-errno, "cannot map the segment anew") : 0;
 }
 
 /* Kernels before 5.14 fault the pages in one by one. */
@@ -137,6 +153,7 @@ static struct shmd_segment *handle_free(struct shmd_segment *segment)
 		munmap(segment->data, segment->size);
 	lock_fini(&segment->lock);
 	close_fd(segment->fd);
+	close_fd(segment->reader_fd);
 	connection_unref(segment->connection);
 	free(segment);
 	return NULL;
@@ -149,22 +166,26 @@ static struct shmd_segment *handle_new(struct shmd *connection, const struct wir
 
 	if (!segment)
 		return NULL;
+	int reader_fd = granted->flags & WIRE_SEGMENT_READER ? call_steal_last_fd(call) : -1;
 	segment->connection = connection_ref(connection);
-	atomic_init(&segment->generation, fork_generation());
+	atomic_init(&segment->process, fork_generation());
 	segment->id = granted->id;
+	segment->generation = granted->generation;
 	segment->size = (size_t)granted->size;
 	segment->is_read_only = read_only;
 	segment->is_new = (granted->flags & WIRE_SEGMENT_NEW) != 0;
 	segment->uid = granted->uid;
 	text_copy(segment->name, sizeof(segment->name), granted->name);
 	text_copy(segment->semaphore_name, sizeof(segment->semaphore_name), granted->semaphore);
-	segment->fd = -1;
+	segment->fd = segment->reader_fd = -1;
 	if (lock_init(&segment->lock, granted, call_fd(call, CALL_SEMAPHORE),
 		      call_fd(call, CALL_LEDGER)) < 0) {
+		close_fd(reader_fd);
 		handle_free(segment);
 		return NULL;
 	}
 	segment->fd = call->fds[CALL_SEGMENT];
+	segment->reader_fd = reader_fd;
 	call->n_fds = 0;
 	return segment;
 }
@@ -190,17 +211,40 @@ static int finish(struct shmd *connection, struct call *call, const struct wire_
 	return give_back(connection, granted, read_only, r);
 }
 
+static int finish_checked(struct shmd *connection, struct call *call, int r,
+			  const struct wire_segment *granted, bool read_only, bool wants_pages,
+			  struct shmd_segment **ret)
+{
+	if (r == -EMFILE && call->lost_fds)
+		return give_back(connection, granted, read_only, r);
+	if (r < 0)
+		return r;
+	return finish(connection, call, granted, read_only, wants_pages, ret);
+}
+
 static int request_segment(struct shmd *connection, struct call *call, bool read_only,
 			   bool wants_pages, struct shmd_segment **ret)
 {
 	struct wire_segment granted;
 	int r = ask(connection, call, &granted);
 
-	if (r == -EMFILE && call->lost_fds)
-		return give_back(connection, &granted, read_only, r);
-	if (r < 0)
-		return r;
-	return finish(connection, call, &granted, read_only, wants_pages, ret);
+	return finish_checked(connection, call, r, &granted, read_only, wants_pages, ret);
+}
+
+int segment_finish_wait(struct shmd *connection, struct notice *wait, struct shmd_segment **ret)
+{
+	int r = check_reply(&wait->call, call_result(&wait->call), &wait->granted);
+
+	return finish_checked(connection, &wait->call, r, &wait->granted, wait->read_only,
+			      wait->wants_pages, ret);
+}
+
+void segment_decline_wait(struct shmd *connection, struct notice *wait)
+{
+	int r = check_reply(&wait->call, call_result(&wait->call), &wait->granted);
+
+	if (r == 0 || (r == -EMFILE && wait->call.lost_fds))
+		segment_tell_detached(connection, wait->granted.id, wait->read_only);
 }
 
 /* Options of a newer program may be longer than ours, as long as it does not use what we lack. */
@@ -249,7 +293,7 @@ static int translate_flags(unsigned flags, uint32_t *ret)
 static int fill_create(const char *name, size_t size, const struct shmd_options *options,
 		       struct wire_create *ret)
 {
-	int r = name ? put_name(name, ret->name) : 0;
+	int r = name ? call_put_name(ret->name, name) : 0;
 
 	if (r < 0)
 		return r;
@@ -265,7 +309,10 @@ static int fill_create(const char *name, size_t size, const struct shmd_options 
 	ret->lifetime = (uint32_t)options->lifetime;
 	ret->linger_ms = options->linger_ms;
 	ret->permits = options->flags & SHMD_NO_SEMAPHORE ? 0 : options->permits;
-	return translate_flags(options->flags, &ret->flags);
+	r = translate_flags(options->flags, &ret->flags);
+	if (!name)
+		ret->flags |= WIRE_WANT_READER;
+	return r;
 }
 
 _Static_assert(SHMD_LIFETIME_CLIENTS == (int)WIRE_LIFETIME_CLIENTS &&
@@ -296,7 +343,7 @@ int shmd_attach(struct shmd *connection, const char *name, int flags, struct shm
 	struct wire_attach attach = {.flags = WIRE_WANT_SEMAPHORE |
 					      (read_only ? WIRE_READ_ONLY : 0)};
 	struct call call = {.op = WIRE_ATTACH, .body = &attach, .body_size = sizeof(attach)};
-	int r = put_name(name, attach.name);
+	int r = call_put_name(attach.name, name);
 
 	if (r == 0 && ((unsigned)flags & ~(SHMD_READ_ONLY | SHMD_PREFAULT)))
 		r = error_set(-EINVAL, "flags 0x%x are not for attaching", (unsigned)flags);
@@ -307,10 +354,61 @@ int shmd_attach(struct shmd *connection, const char *name, int flags, struct shm
 	return request_segment(connection, &call, read_only, (unsigned)flags & SHMD_PREFAULT, ret);
 }
 
+/* What can never be a name is not waited for. */
+static int put_checked_name(char field[static WIRE_NAME_SIZE], const char *name)
+{
+	char why[WIRE_TEXT_SIZE];
+	int r = name ? name_check(name, &name, why) : -EINVAL;
+
+	return r < 0 ? error_set(r, "%s", name ? why : "the name is NULL")
+		     : call_put_name(field, name);
+}
+
+int segment_fill_wait(struct wire_wait *ret, const char *name, uint64_t newer_than, int flags)
+{
+	*ret = (struct wire_wait){.newer_than = newer_than, .flags = WIRE_WANT_SEMAPHORE};
+	if ((unsigned)flags & ~(SHMD_READ_ONLY | SHMD_PREFAULT))
+		return error_set(-EINVAL, "flags 0x%x are not for waiting", (unsigned)flags);
+	if ((unsigned)flags & SHMD_READ_ONLY)
+		ret->flags |= WIRE_READ_ONLY;
+	return put_checked_name(ret->name, name);
+}
+
+static int say_what_did_not_come(const struct wire_wait *wait, int timeout_ms)
+{
+	if (wait->newer_than == 0)
+		return error_set(-ETIMEDOUT, "there was no segment '%s' within %d ms", wait->name,
+				 timeout_ms);
+	return error_set(-ETIMEDOUT,
+			 "there was no generation of '%s' newer than %" PRIu64 " within %d ms",
+			 wait->name, wait->newer_than, timeout_ms);
+}
+
+int shmd_wait(struct shmd *connection, const char *name, uint64_t newer_than, int timeout_ms,
+	      int flags, struct shmd_segment **ret)
+{
+	bool read_only = (unsigned)flags & SHMD_READ_ONLY;
+	struct wire_wait wait;
+	struct call call = {.op = WIRE_WAIT,
+			    .body = &wait,
+			    .body_size = sizeof(wait),
+			    .timeout_ms = timeout_ms};
+	int r = segment_fill_wait(&wait, name, newer_than, flags);
+
+	if (r == 0 && timeout_ms < -1)
+		r = error_set(-EINVAL, "a time-out of %d ms", timeout_ms);
+	if (r == 0)
+		r = connection_enter(connection);
+	if (r < 0)
+		return r;
+	r = request_segment(connection, &call, read_only, (unsigned)flags & SHMD_PREFAULT, ret);
+	return r == -ETIMEDOUT ? say_what_did_not_come(&wait, timeout_ms) : r;
+}
+
 int shmd_unlink(struct shmd *connection, const char *name)
 {
 	struct wire_unlink request = {0};
-	int r = put_name(name, request.name);
+	int r = call_put_name(request.name, name);
 
 	if (r == 0)
 		r = connection_enter(connection);
@@ -330,7 +428,7 @@ struct shmd_segment *shmd_detach(struct shmd_segment *segment)
 	/* First unmapped, then told: the daemon looks at once whether it is still in use. */
 	handle_free(segment);
 	if (is_ours)
-		tell_detached(connection, id, read_only);
+		segment_tell_detached(connection, id, read_only);
 	connection_unref(connection);
 	cancellation_restore(before);
 	return NULL;
@@ -345,32 +443,34 @@ static int replace(struct shmd_segment *segment, const struct wire_segment *gran
 {
 	if (dup3(call->fds[0], segment->fd, O_CLOEXEC) < 0)
 		return error_errno(-errno, "cannot exchange the segment's descriptor");
-	void *p = mmap(segment->data, segment->size, protection(segment->is_read_only),
-		       MAP_SHARED | MAP_FIXED, segment->fd, 0);
-	if (p == MAP_FAILED)
-		return error_errno(-errno, "cannot map the segment anew");
+	int r = segment_map_over(segment);
+	if (r < 0)
+		return r;
 	return lock_renew(&segment->lock, granted, call_fd(call, CALL_SEMAPHORE),
 			  call_fd(call, CALL_LEDGER));
 }
 
 static int attach_anew(struct shmd_segment *segment)
 {
-	struct wire_attach attach = {.id = segment->id,
-				     .flags = WIRE_WANT_SEMAPHORE |
-					      (segment->is_read_only ? WIRE_READ_ONLY : 0)};
+	/* What was sealed and not published is still attached for writing: to publish it. */
+	bool read_only = segment->is_read_only || (segment->is_sealed && segment->name[0]);
+	struct wire_attach attach = {
+		.id = segment->id, .flags = WIRE_WANT_SEMAPHORE | (read_only ? WIRE_READ_ONLY : 0)};
 	struct call call = {.op = WIRE_ATTACH, .body = &attach, .body_size = sizeof(attach)};
 	struct wire_segment granted;
 	int r = ask(segment->connection, &call, &granted);
 
 	if (r == -EMFILE && call.lost_fds)
-		return give_back(segment->connection, &granted, segment->is_read_only, r);
+		return give_back(segment->connection, &granted, read_only, r);
 	if (r < 0)
 		return r;
 	r = replace(segment, &granted, &call);
 	call_close(&call);
 	if (r < 0)
-		return give_back(segment->connection, &granted, segment->is_read_only, r);
-	atomic_store(&segment->generation, fork_generation());
+		return give_back(segment->connection, &granted, read_only, r);
+	segment->generation = granted.generation;
+	segment->is_read_only = read_only;
+	atomic_store(&segment->process, fork_generation());
 	return 0;
 }
 
@@ -420,7 +520,7 @@ int shmd_segment_semaphore_fd(const struct shmd_segment *segment)
 
 uint64_t shmd_segment_generation(const struct shmd_segment *segment)
 {
-	return segment->id;
+	return segment->generation;
 }
 
 uid_t shmd_segment_uid(const struct shmd_segment *segment)

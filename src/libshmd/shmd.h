@@ -11,14 +11,15 @@
  *           Out-parameters are written on success only. Destructors take NULL and return NULL.
  * Threads   A connection and its segments may be used by several threads at once, except that
  *           nothing else may use a handle while it is being destroyed.
- * Blocking  Calls that ask the daemon (connect, create, attach, detach, unlink, the queries) block
- *           until it has answered, with no time-out of their own; shmd_acquire() blocks as told.
- *           All others never block.
+ * Blocking  Calls that ask the daemon (connect, create, attach, publish, detach, unlink, subscribe,
+ *           cancel, the queries) block until it has answered, with no time-out of their own;
+ *           shmd_acquire() and shmd_wait() block as told. All others never block.
  * Fork      In a forked child every inherited handle stays readable and writable. The child's first
  *           call that needs the daemon makes its own connection; its first shmd_acquire() makes its
  *           own attachment, at the same address and with the same descriptor number, and with file
- *           locks of its own. Permits are not inherited. A handle that the child destroys leaves
- *           the parent's alone.
+ *           locks of its own. Permits are not inherited, and neither are subscriptions and waits;
+ *           the descriptor of shmd_get_fd() keeps its number, and is the child's own from then on. A
+ *           handle that the child destroys leaves the parent's alone.
  * Signals   The library installs no handler, raises no SIGPIPE, prints nothing and starts no thread.
  */
 #ifndef SHMD_H
@@ -42,8 +43,8 @@ struct shmd_segment;
 
 /** What ends a segment. To end is to drop its name and its semaphore; mappings stay valid. */
 enum shmd_lifetime {
-	SHMD_LIFETIME_CLIENTS = 0,    /**< when no process has it open or mapped any more */
-	SHMD_LIFETIME_OWNER = 1,      /**< when its creator dies or lets go of it */
+	SHMD_LIFETIME_CLIENTS = 0, /**< when no process has it open or mapped any more */
+	SHMD_LIFETIME_OWNER = 1,   /**< when its creator, or its publisher, dies or lets go of it */
 	SHMD_LIFETIME_PERSISTENT = 2, /**< when it is unlinked */
 };
 
@@ -55,6 +56,7 @@ enum shmd_lifetime {
 #define SHMD_NO_SEMAPHORE  (1u << 3) /**< create: no semaphore comes with the segment */
 #define SHMD_READERS_LOCK  (1u << 4) /**< create: who may only read may lock all the same */
 #define SHMD_READ_ONLY     (1u << 5) /**< attach: the kernel refuses every write */
+#define SHMD_WRITABLE      (1u << 6) /**< publish: bound unsealed, for others to write, too */
 /**@}*/
 
 /** The longest name of a segment, in bytes, without its terminator. */
@@ -90,7 +92,8 @@ int shmd_connect(struct shmd **ret, const char *socket);
 
 /**
  * Ends the connection: the daemon takes all segments attached through it as let go. Their mappings
- * stay valid until shmd_detach(), which still has to be called for each of them.
+ * stay valid until shmd_detach(), which still has to be called for each of them. What was asked for
+ * without waiting is not called back any more.
  */
 struct shmd *shmd_disconnect(struct shmd *connection);
 
@@ -123,6 +126,44 @@ int shmd_create(struct shmd *connection, const char *name, size_t size,
  * @return 0; -ENOENT; -EACCES: mode and owner forbid it; and as shmd_create().
  */
 int shmd_attach(struct shmd *connection, const char *name, int flags, struct shmd_segment **ret);
+
+/**
+ * Waits until a name exists, or is newer than a generation, and attaches what bears it then: the
+ * newest generation, and not each one that came meanwhile.
+ *
+ * @param newer_than  The generation that the caller knows; 0: any will do.
+ * @param timeout_ms  Milliseconds on the monotonic clock; -1 waits for ever, 0 does not wait.
+ * @param flags       As of shmd_attach(). What was published can only be attached SHMD_READ_ONLY.
+ * @return 0; -ETIMEDOUT; -EINTR: a signal handler ran: with a time-out any, else only one that was
+ *         installed without SA_RESTART (noticed unless another thread of the process waits for the
+ *         daemon on the same connection); -EDQUOT: the limit of waits; and as shmd_attach().
+ */
+int shmd_wait(struct shmd *connection, const char *name, uint64_t newer_than, int timeout_ms,
+	      int flags, struct shmd_segment **ret);
+
+/**
+ * Publishes an anonymous segment: seals it, so that nobody can ever change it again, and binds it to
+ * a name in one step, as that name's next generation. What bore the name loses it, and lives on for
+ * those who have it. Readers never see half of it, and need no lock.
+ *
+ * The segment stays attached, at the same address, and can only be read from now on. Until it is
+ * superseded or unlinked, or the connection ends, the name counts as a user; then the segment's
+ * lifetime and linger decide; with SHMD_LIFETIME_OWNER, the publisher becomes the owner. Its
+ * generation (shmd_segment_generation()) is a new one, greater than any that the name had.
+ *
+ * Sealing is done in the calling thread, and may take a while where the kernel has pages of the segment
+ * in its hands. Nothing else may use the handle meanwhile.
+ *
+ * @param name   As of shmd_create(). If it exists, it must be the caller's, or the caller privileged.
+ * @param flags  SHMD_WRITABLE: not sealed, for memory that must be ready before anybody sees it; or 0.
+ * @return 0; -EBUSY: some mapping for writing is left, for instance in a forked child, and the segment
+ *         is as it was; -EINVAL: it has a name, or is to be writable and was sealed before; -EACCES:
+ *         the name is another user's, and the caller not privileged; -ENAMETOOLONG; -ENOENT: the
+ *         segment has ended, as an inherited one does that its parent owned; -ENOMEM; -ENOTSUP: the
+ *         daemon is older than this function; -ECONNRESET. When the daemon refuses the name, the
+ *         segment is sealed all the same, and can be published by another one.
+ */
+int shmd_publish(struct shmd_segment *segment, const char *name, unsigned flags);
 
 /**
  * Drops a name, as its owner or as root. The semaphore's name goes with it; mappings stay valid.
@@ -161,7 +202,8 @@ const char *shmd_segment_semaphore(const struct shmd_segment *segment);
  */
 int shmd_segment_semaphore_fd(const struct shmd_segment *segment);
 
-/** The segment's id. Ids only grow, so a later segment of the same name has a greater one. */
+/** The generation, which listings and events show as the segment's id. It only grows, so that a later
+ * segment of the same name has a greater one; shmd_publish() gives the segment a new one. */
 uint64_t shmd_segment_generation(const struct shmd_segment *segment);
 
 /** The user who made it, as the daemon knows that user. */
@@ -219,6 +261,105 @@ int shmd_keep_until_exit(struct shmd_segment *segment);
 const char *shmd_error_message(void);
 
 /* ------------------------------------------------------------------------------------------------
+ * For programs with a loop of their own: what is asked for here is answered when shmd_get_fd() is
+ * readable and shmd_dispatch() is called, which calls the program back. Nothing here waits, except
+ * for the daemon's word that it has heard. What a parent asked for is not its children's.
+ */
+
+/** What has happened. */
+enum shmd_event_kind {
+	SHMD_EVENT_CREATED = 1,
+	SHMD_EVENT_ATTACHED,
+	SHMD_EVENT_DETACHED, /**< also by the end of a client */
+	SHMD_EVENT_UNLINKED,
+	SHMD_EVENT_PUBLISHED,
+	SHMD_EVENT_REAPED,    /**< its lifetime is over: the name is gone */
+	SHMD_EVENT_RECOVERED, /**< permits of a process that died were given back */
+	SHMD_EVENT_REFUSED,   /**< a request was; only subscribers to everything hear of it */
+	SHMD_EVENT_LOST,      /**< events before this one, because they were not read in time */
+};
+
+/** One event. It belongs to the library, is valid during the call, and grows at its end. */
+struct shmd_event {
+	enum shmd_event_kind kind;
+	uint64_t time_ns; /**< nanoseconds since 1970, by the daemon's clock */
+	const char *name; /**< NULL: the segment is anonymous, or it is not about a segment */
+	uint64_t id;      /**< the segment's generation; 0: not about a segment */
+	uint64_t size;    /**< the segment's, in bytes */
+	pid_t pid;        /**< who did it; 0: hidden from the subscriber, or the daemon itself */
+	uid_t uid;        /**< who did it, or the segment's owner; (uid_t)-1: hidden */
+	int read_only;    /**< of an attachment */
+	uint64_t count;   /**< RECOVERED: permits; LOST: events, see shmd_subscribe() */
+	const char *text; /**< REFUSED: the sentence that the client was told; else NULL */
+};
+
+/** "created" and so on: what `shmdctl watch` prints. NULL for a number that is none. */
+const char *shmd_event_name(enum shmd_event_kind kind);
+
+/** Called by shmd_dispatch() for each event. It may use the connection, and cancel. */
+typedef void shmd_event_fn(const struct shmd_event *event, void *context);
+
+/**
+ * Called by shmd_dispatch() when a wait has ended, once.
+ *
+ * @param result   0, or what shmd_wait() would have returned, but neither -ETIMEDOUT nor -EINTR;
+ *                 shmd_error_message() has the sentence.
+ * @param segment  The segment, which the program gives back with shmd_detach(); NULL on failure.
+ */
+typedef void shmd_wait_fn(int result, struct shmd_segment *segment, void *context);
+
+/**
+ * A descriptor that is readable when shmd_dispatch() has something to do, for poll(2), epoll(7) and
+ * loops built on them. It may also be so when there is nothing to do. It stays the library's, is the
+ * same until shmd_disconnect(), and is made by the first call.
+ *
+ * @return The descriptor; -EMFILE; -ENOMEM; in a forked child also as shmd_connect().
+ */
+int shmd_get_fd(struct shmd *connection);
+
+/**
+ * Takes in what has arrived and calls back for it, in this thread and in the order of arrival. Does not
+ * wait, except for the daemon's word where a segment that came cannot be mapped and is given back. To be
+ * called by one thread at a time. Those who are called back may call everything but this function and
+ * shmd_disconnect(). The thread cannot be cancelled meanwhile.
+ *
+ * @return How many times it called back; -ECONNRESET: the connection is gone, and everything that was
+ *         asked for has been called back or has ended; -ENOTCONN; in a forked child also as
+ *         shmd_connect().
+ */
+int shmd_dispatch(struct shmd *connection);
+
+/**
+ * Asks for the events of segments that the caller may see: those that it owns or may read; all for root.
+ * They come in the order in which they happened. A program that does not read them in time is told how
+ * many it lost, and holds up nobody. The daemon knows of a pattern only what stands before its first
+ * '*', '?', '[' or '\', and counts as lost whatever begins so.
+ *
+ * @param glob  Only of segments whose name matches, as fnmatch(3) does without flags; NULL: of all,
+ *              also of those without a name, and the refusals of the caller's own user, or all for root.
+ * @return A positive number for shmd_cancel(); -EINVAL; -ENAMETOOLONG; -EDQUOT: the limit of
+ *         subscriptions; -ENOMEM; -ECONNRESET.
+ */
+int shmd_subscribe(struct shmd *connection, const char *glob, shmd_event_fn *fn, void *context);
+
+/**
+ * Begins to wait as shmd_wait() does, and returns. shmd_dispatch() calls back when it has ended.
+ *
+ * @return A positive number for shmd_cancel(); -EINVAL; -ENAMETOOLONG; -ENOMEM; -ECONNRESET.
+ */
+int shmd_wait_start(struct shmd *connection, const char *name, uint64_t newer_than, int flags,
+		    shmd_wait_fn *fn, void *context);
+
+/**
+ * Ends a subscription or a wait: it does not call back any more, but a call that another thread's
+ * shmd_dispatch() has begun goes on. What a wait had been given meanwhile is given back.
+ *
+ * @param number  What shmd_subscribe() or shmd_wait_start() returned.
+ * @return 0; -ENOENT: it has ended; -ENOTCONN.
+ */
+int shmd_cancel(struct shmd *connection, int number);
+
+/* ------------------------------------------------------------------------------------------------
  * What an administrator asks. Everybody sees the segments that they own or may read; root and the
  * daemon's own user see all. The structures that follow belong to the library and grow at their
  * end; programs never allocate them.
@@ -226,7 +367,7 @@ const char *shmd_error_message(void);
 
 /** One segment, as shmd_list() and shmd_show() tell of it. */
 struct shmd_segment_info {
-	uint64_t id;
+	uint64_t id;           /**< its generation */
 	const char *name;      /**< NULL: anonymous, or dropped and still in use */
 	const char *semaphore; /**< NULL: none */
 	uint64_t size;         /**< bytes, as asked for */
@@ -266,6 +407,8 @@ struct shmd_holder_info {
 struct shmd_details {
 	struct shmd_segment_info *segment;
 	int64_t permits_available; /**< permits not taken now; -1 if it has no semaphore */
+	uint64_t old_generations;  /**< of its name, that somebody still has */
+	uint64_t old_bytes;        /**< the sizes of those */
 	size_t n_attachments;      /**< as many as the caller may see */
 	struct shmd_attachment_info **attachments;
 	size_t n_holders; /**< likewise, of those who took permits through the library */

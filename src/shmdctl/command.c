@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -11,9 +12,9 @@
 enum { OPTION_USER = OPTION_LONG - 1 };
 
 static const struct command *const commands[] = {
-	&status_command, &list_command,   &show_command, &clients_command,
-	&create_command, &attach_command, &put_command,  &get_command,
-	&lock_command,   &unlink_command, &run_command,
+	&status_command, &list_command, &show_command,   &clients_command, &create_command,
+	&attach_command, &put_command,  &get_command,    &publish_command, &wait_command,
+	&watch_command,  &lock_command, &unlink_command, &run_command,
 };
 
 static const struct option_info global_options[] = {
@@ -73,6 +74,16 @@ int context_fail(struct context *context, const char *format, ...)
 int context_refused(struct context *context)
 {
 	return context_fail(context, "%s", shmd_error_message());
+}
+
+int context_flush(struct context *context)
+{
+	if (fflush(stdout) == 0)
+		return 0;
+	context_fail(context, "cannot write to standard output: %s", strerror(errno));
+	__fpurge(stdout); /* it is told, main() need not tell it again */
+	clearerr(stdout);
+	return -1;
 }
 
 static int hint(struct context *context)

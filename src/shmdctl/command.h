@@ -57,8 +57,8 @@ struct command {
 };
 
 extern const struct command attach_command, clients_command, create_command, get_command,
-	list_command, lock_command, put_command, run_command, show_command, status_command,
-	unlink_command;
+	list_command, lock_command, publish_command, put_command, run_command, show_command,
+	status_command, unlink_command, wait_command, watch_command;
 
 #define OPTIONS_MAX 24
 
@@ -99,6 +99,9 @@ __attribute__((format(printf, 2, 3))) int context_usage(struct context *context,
 							...);
 /* The same for what the library's last call returned: its sentence. */
 int context_refused(struct context *context);
+
+/* Has standard output written. Returns 0; or -1 when it could not be, and has said so. */
+int context_flush(struct context *context);
 
 /* Writes one line to standard error, in which nothing can move the terminal's cursor. */
 __attribute__((format(printf, 2, 3))) void context_say(const struct context *context,

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <string.h>
 
 #include "shmdctl/output.h"
@@ -48,12 +47,7 @@ int hold_announce(struct context *context, const struct shmd_segment *segment)
 
 	if (r < 0)
 		return context_fail(context, "%s", strerror(-r));
-	if (fflush(stdout) == 0)
-		return 0;
-	context_fail(context, "cannot write to standard output: %s", strerror(errno));
-	__fpurge(stdout); /* it is told, main() need not tell it again */
-	clearerr(stdout);
-	return -1;
+	return context_flush(context);
 }
 
 /* Throws away what has arrived. Returns whether more may come. */

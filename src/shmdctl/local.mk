@@ -8,6 +8,7 @@ shmdctl_SOURCES = \
 	src/shmdctl/output.c src/shmdctl/output.h \
 	src/shmdctl/signals.c src/shmdctl/signals.h \
 	src/shmdctl/child.c src/shmdctl/child.h \
+	src/shmdctl/input.c src/shmdctl/input.h \
 	src/shmdctl/hold.c src/shmdctl/hold.h \
 	src/shmdctl/attach.c \
 	src/shmdctl/clients.c \
@@ -15,11 +16,14 @@ shmdctl_SOURCES = \
 	src/shmdctl/get.c \
 	src/shmdctl/list.c src/shmdctl/list.h \
 	src/shmdctl/lock.c \
+	src/shmdctl/publish.c \
 	src/shmdctl/put.c \
 	src/shmdctl/run.c \
 	src/shmdctl/show.c \
 	src/shmdctl/status.c \
-	src/shmdctl/unlink.c
+	src/shmdctl/unlink.c \
+	src/shmdctl/wait.c \
+	src/shmdctl/watch.c
 shmdctl_CPPFLAGS = $(AM_CPPFLAGS) $(CLIENT_CPPFLAGS)
 shmdctl_CFLAGS = $(AM_CFLAGS) $(SMARTCOLS_CFLAGS) $(JSONC_CFLAGS)
 shmdctl_LDADD = libshmd.la libbase.la $(SMARTCOLS_LIBS) $(JSONC_LIBS)

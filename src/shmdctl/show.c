@@ -44,6 +44,14 @@ static const struct column holder_columns[] = {
 	{0},
 };
 
+#define DETAILS(member) FIELD(shmd_details, member)
+
+static const struct column old_columns[] = {
+	{"count", "OLD GENERATIONS", "", FORMAT_NUMBER, false, DETAILS(old_generations)},
+	{"bytes", "OLD BYTES", "", FORMAT_BYTES, false, DETAILS(old_bytes)},
+	{0},
+};
+
 DEFINE_CLEANUP(struct shmd_details *, shmd_details_free, cleanup_details);
 
 static int print_json(const struct shmd_details *details, const struct permits *permits,
@@ -55,6 +63,7 @@ static int print_json(const struct shmd_details *details, const struct permits *
 		return -ENOMEM;
 	json_object_object_add(object, "permits",
 			       permits ? row_json(permit_columns, permits) : NULL);
+	json_object_object_add(object, "old_generations", row_json(old_columns, details));
 	json_object_object_add(object, "attachments", table_json(attachments));
 	json_object_object_add(object, "holders", table_json(holders));
 	return json_print(object);
@@ -74,7 +83,8 @@ static int print_text(const struct shmd_details *details, const struct permits *
 {
 	const struct facts facts[] = {
 		{segment_columns, details->segment},
-		{permits ? permit_columns : NULL, permits},
+		{permits ? permit_columns : old_columns, permits ? (const void *)permits : details},
+		{permits ? old_columns : NULL, details},
 		{NULL, NULL},
 	};
 	int r = facts_print(facts, layout);

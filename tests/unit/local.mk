@@ -34,7 +34,8 @@ DAEMON_UNITS = \
 	tests/unit/check_helper \
 	tests/unit/check_process
 CLIENT_UNITS = \
-	tests/unit/check_gate
+	tests/unit/check_gate \
+	tests/unit/check_notice
 
 UNITS = $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS) $(CLIENT_UNITS)
 check_PROGRAMS += $(UNITS)
@@ -135,6 +136,9 @@ tests_unit_check_process_LDADD = $(UNIT_DAEMON)
 tests_unit_check_gate_SOURCES = tests/unit/check_gate.c $(UNIT)
 tests_unit_check_gate_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_gate_LDADD = $(UNIT_CLIENT)
+tests_unit_check_notice_SOURCES = tests/unit/check_notice.c $(UNIT)
+tests_unit_check_notice_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_notice_LDADD = $(UNIT_CLIENT)
 ## Built with a system folder of its own, relative to where the test stands.
 tests_unit_check_config_SOURCES = tests/unit/check_config.c src/shmd/config.c $(UNIT)
 tests_unit_check_config_CPPFLAGS = $(AM_CPPFLAGS) -USYSCONFDIR -DSYSCONFDIR='"."'
