@@ -106,7 +106,7 @@ static struct shmd_segment *handle_new(unsigned number)
 	};
 
 	must(segment && fork_init() == 0);
-	segment->generation = fork_generation();
+	segment->process = fork_generation();
 	must(lock_init(&segment->lock, &granted, dup(store.semaphore.fd),
 		       store.ledger < 0 ? -1 : dup(store.ledger)) == 0);
 	return segment;

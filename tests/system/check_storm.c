@@ -54,7 +54,7 @@ static uint64_t read_number(const char *variable, uint64_t standard)
 
 /* In memory that the clients share with the test. */
 static struct told {
-	unsigned calls, failed, forks, passed, by_name, reconnected;
+	unsigned calls, failed, forks, passed, by_name, reconnected, published, waited, heard;
 	/* The first answer that no documentation promises: what was called, and its result. */
 	int unexpected;
 	char call[16];
@@ -184,9 +184,9 @@ static void create(struct slot *slot)
 	options.flags |= chance(8) ? 0 : SHMD_NO_SEMAPHORE;
 	clear(slot);
 	int r = NOTE("create",
-		     shmd_create(connection, chance(8) ? any_name() : NULL, 1 + chance(65536),
+		     shmd_create(connection, chance(4) ? any_name() : NULL, 1 + chance(65536),
 				 &options, &slot->segment),
-		     -EEXIST, -EINVAL);
+		     -EEXIST, -EINVAL, -EACCES);
 	slot->is_read_only = false;
 	if (r == 0)
 		memset(shmd_segment_data(slot->segment), 1, shmd_segment_size(slot->segment));
@@ -200,7 +200,68 @@ static void attach(struct slot *slot)
 	check_lost(NOTE("attach",
 			shmd_attach(connection, any_name(), slot->is_read_only ? SHMD_READ_ONLY : 0,
 				    &slot->segment),
-			-ENOENT));
+			-ENOENT, -EACCES));
+}
+
+/* Those that have a name, or were published before, are refused. Somebody may have been passed it, or
+ * have inherited it, and then it stays writable; or a child has published it. */
+static void publish(struct slot *slot)
+{
+	if (!slot->segment)
+		return;
+	bool can_be = !shmd_segment_name(slot->segment) && !slot->is_read_only;
+	unsigned flags = chance(4) ? 0 : SHMD_WRITABLE;
+	int r = NOTE("publish", shmd_publish(slot->segment, any_name(), flags), -EBUSY, -EINVAL,
+		     is_child ? -ENOENT : 0);
+	if (can_be && r != -EBUSY && !flags)
+		slot->is_read_only = true;
+	if (r == 0)
+		tell(&told->published);
+	check_lost(r);
+}
+
+static void wait_for(struct slot *slot)
+{
+	clear(slot);
+	slot->is_read_only = chance(2) != 0;
+	int r = NOTE("wait",
+		     shmd_wait(connection, any_name(), chance(2) ? 0 : UINT64_MAX, (int)chance(4),
+			       slot->is_read_only ? SHMD_READ_ONLY : 0, &slot->segment),
+		     -ETIMEDOUT, -EACCES);
+	if (r == 0)
+		tell(&told->waited);
+	check_lost(r);
+}
+
+static void on_event(const struct shmd_event *event, void *context)
+{
+	(void)event, (void)context;
+	tell(&told->heard);
+}
+
+static void on_waited(int r, struct shmd_segment *segment, void *context)
+{
+	(void)context;
+	NOTE("wait", r, -EACCES);
+	shmd_detach(segment);
+}
+
+static void ask_for_later(void)
+{
+	int r = chance(2) ? shmd_subscribe(connection, chance(2) ? NULL : "storm-[1-3]*", on_event,
+					   NULL)
+			  : shmd_wait_start(connection, any_name(), chance(2) ? 0 : UINT64_MAX,
+					    SHMD_READ_ONLY, on_waited, NULL);
+
+	NOTE("ask", r, -EDQUOT);
+	if (r > 0 && chance(4) == 0)
+		NOTE("cancel", shmd_cancel(connection, r), -ENOENT);
+	check_lost(r);
+}
+
+static void dispatch(void)
+{
+	check_lost(NOTE("dispatch", shmd_dispatch(connection), 0));
 }
 
 static int count(const struct shmd_segment_info *info, void *context)
@@ -347,7 +408,7 @@ static void act(void)
 		enter();
 		return;
 	}
-	switch (chance(20)) {
+	switch (chance(26)) {
 	case 0:
 	case 1:
 	case 2:
@@ -393,6 +454,20 @@ static void act(void)
 		break;
 	case 19:
 		touch(slot);
+		break;
+	case 20:
+	case 21:
+		publish(slot);
+		break;
+	case 22:
+		wait_for(slot);
+		break;
+	case 23:
+		ask_for_later();
+		break;
+	case 24:
+	case 25:
+		dispatch();
 		break;
 	}
 }
@@ -486,13 +561,15 @@ static void storm_end(void)
 	close(mailbox[0]);
 	close(mailbox[1]);
 	printf("# %u clients killed; %u calls, of which %u were refused or failed; %u forks, "
-	       "%u descriptors passed, %u semaphores opened by name, %u reconnected\n",
+	       "%u descriptors passed, %u semaphores opened by name, %u reconnected; %u published, "
+	       "%u waits answered, %u events heard\n",
 	       storm.killed, told->calls, told->failed, told->forks, told->passed, told->by_name,
-	       told->reconnected);
+	       told->reconnected, told->published, told->waited, told->heard);
 	fflush(stdout);
 	ck_assert_msg(told->unexpected == 0, "%s: %s", told->call, strerror(-told->unexpected));
 	ck_assert_uint_gt(told->passed, 0);
 	ck_assert_uint_gt(told->by_name, 0);
+	ck_assert(told->published > 0 && told->waited > 0 && told->heard > 0);
 	ck_assert(!daemon_dies || told->reconnected > 0);
 	munmap(told, sizeof(*told));
 }
@@ -605,9 +682,9 @@ static void check_counters(const struct rest *before, struct shmd *observer)
 		printf(" %s %ju", status->counters[i]->name, (uintmax_t)status->counters[i]->value);
 	printf("\n");
 	fflush(stdout);
-	ck_assert_uint_eq(counter(status, "created"), counter(status, "unlinked") +
-							      counter(status, "reaped") +
-							      before->segments);
+	ck_assert_uint_eq(counter(status, "created"),
+			  counter(status, "unlinked") + counter(status, "superseded") +
+				  counter(status, "reaped") + before->segments);
 	ck_assert_uint_eq(counter(status, "malformed"), 0);
 	shmd_status_free(status);
 }

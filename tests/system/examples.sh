@@ -7,10 +7,13 @@
 # shellcheck source=tests/system/tap.sh
 . "$top_srcdir/tests/system/tap.sh"
 
+# many_times EXAMPLE [ARGUMENT]
 many_times() {
+  example=$top_builddir/examples/$1
+  shift
   run=0
   while [ "$run" -lt "${SHMD_TEST_RUNS:-100}" ]; do
-    "$top_builddir/examples/$1" || return 1
+    "$example" "$@" || return 1
     run=$((run + 1))
   done
 }
@@ -44,6 +47,29 @@ killed_and_told() {
     echo "$run permits were lost, and locks_recovered went from $before to $(recovered)"
     return 1
   }
+}
+
+# What was published is whole, what was not is gone, and the next writer goes on.
+killed_and_published() {
+  run=0
+  while [ "$run" -lt "${SHMD_TEST_RUNS:-100}" ]; do
+    killed publish && says "a whole record of A" && says "a whole record of C" || return 1
+    run=$((run + 1))
+  done
+}
+
+# Three readers of a camera: each says what it saw, and the slow one has skipped frames.
+camera() {
+  whole="frames seen, [0-9]* skipped, 0 torn, 0 backwards"
+  status 0 "$top_srcdir/examples/camera.sh" "$top_builddir" 60 65536 1 || return 1
+  cat "$dir/said"
+  [ "$(grep -c "reader: [0-9]* $whole" "$dir/said")" -eq 3 ] &&
+    grep -q "slow reader: [0-9]* frames seen, [1-9]" "$dir/said"
+}
+
+handover() {
+  status 0 "$top_srcdir/examples/handover.sh" "$top_builddir" && says "FIRST THE WORKER" &&
+    says "FIRST THE CLIENT"
 }
 
 recovered() {
@@ -93,12 +119,16 @@ leak() {
 start_daemon /dev/null
 ok "reader and writer, a file lock between them" many_times flock
 ok "reader and writer, a semaphore between them" many_times semaphore
+ok "reader and writer, published generations between them" many_times publish 50
 if [ "$(nproc)" -gt 1 ]; then
   ok "reader and writer, nothing between them: torn reads" tears
 fi
 ok "a plain POSIX twin of theirs" twin
 ok "a writer is killed in its turn: a file lock goes silently" killed_silently
 ok "a writer is killed in its turn: the next one at the semaphore is told" killed_and_told
+ok "a writer is killed in its turn: what it published is whole" killed_and_published
 ok "a client is killed with a segment and a permit in its hands" holder
+ok "a camera and three readers" camera
+ok "work is handed over, whoever comes first" handover
 ok "a program that exits without unlinking leaves nothing" leak
 finish

@@ -4,6 +4,7 @@ if HAVE_CHECK
 SYSTEM_TESTS = \
 	tests/system/check_access \
 	tests/system/check_daemon \
+	tests/system/check_events \
 	tests/system/check_file_locks \
 	tests/system/check_kernels \
 	tests/system/check_library \
@@ -15,6 +16,7 @@ SYSTEM_TESTS = \
 	tests/system/check_lock_hostile \
 	tests/system/check_lock_steps \
 	tests/system/check_protocol \
+	tests/system/check_publish \
 	tests/system/check_storm
 check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny
 TESTS += $(SYSTEM_TESTS)
@@ -34,6 +36,11 @@ tests_system_check_daemon_SOURCES = tests/system/check_daemon.c $(HARNESS)
 tests_system_check_daemon_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_daemon_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_daemon_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_events_SOURCES = tests/system/check_events.c $(HARNESS)
+tests_system_check_events_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_events_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_events_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_file_locks_SOURCES = tests/system/check_file_locks.c $(HARNESS)
 tests_system_check_file_locks_CPPFLAGS = $(SYSTEM_CPPFLAGS)
@@ -93,6 +100,11 @@ tests_system_check_protocol_SOURCES = tests/system/check_protocol.c $(HARNESS)
 tests_system_check_protocol_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_protocol_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_protocol_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
+
+tests_system_check_publish_SOURCES = tests/system/check_publish.c $(HARNESS)
+tests_system_check_publish_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_publish_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_publish_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_storm_SOURCES = tests/system/check_storm.c $(HARNESS)
 tests_system_check_storm_CPPFLAGS = $(SYSTEM_CPPFLAGS)

@@ -52,6 +52,78 @@ sparse_stays_sparse() {
     ctl unlink data
 }
 
+# --- publishing -----------------------------------------------------------------------------------
+
+publish_and_get() {
+  head -c 300000 /dev/urandom >"$dir/in"
+  first=$(ctl publish frame "$dir/in") && ctl get frame | cmp - "$dir/in" || return 1
+  second=$(printf two | ctl publish frame) && [ "$second" -gt "$first" ] || return 1
+  [ "$(ctl get frame)" = two ] && ctl show frame | grep -qi sealed || return 1
+  echo x | status 1 ctl put frame && says sealed && [ "$(ctl get frame)" = two ] &&
+    ctl unlink frame
+}
+
+# Nothing is published, and what was there stays.
+publish_refusals() {
+  printf one | ctl publish frame >"$dir/first" || return 1
+  status 1 ctl publish frame "$dir/none" && says "$dir/none" &&
+    status 1 ctl publish frame /dev/null && says "size is 0" &&
+    status 1 ctl publish a/b "$dir/first" && status 2 ctl publish && status 2 ctl publish a b c &&
+    [ "$(ctl get frame)" = one ] && ctl unlink frame
+}
+
+wait_for_names() {
+  "$SHMDCTL" wait frame >"$dir/waited" &
+  waiter=$!
+  await eval 'ctl status --json | tr -d " \n" | grep -q "\"waits\",\"value\":[0-9]*,\"use\":1"' ||
+    return 1
+  first=$(echo one | ctl publish frame) && wait "$waiter" && [ "$(cat "$dir/waited")" = "$first" ] ||
+    return 1
+  [ "$(ctl wait frame)" = "$first" ] || return 1
+  status 1 ctl wait frame --newer-than="$first" --timeout=0 && says "0 ms" &&
+    status 1 ctl wait other --timeout=0.01s && status 2 ctl wait frame --newer-than=x || return 1
+  "$SHMDCTL" wait frame --newer-than="$first" >"$dir/waited" &
+  waiter=$!
+  second=$(echo two | ctl publish frame) && wait "$waiter" && [ "$(cat "$dir/waited")" = "$second" ] &&
+    ctl unlink frame
+}
+
+# --- events ---------------------------------------------------------------------------------------
+
+heard() { grep -q "$1" "$dir/events"; }
+
+# Until the watcher hears: it may not have begun to.
+watch_is_on() {
+  ctl create "$1" 1 >/dev/null && ctl unlink "$1" && heard "$1"
+}
+
+watch_prints() {
+  "$SHMDCTL" watch >"$dir/events" &
+  watcher=$!
+  await watch_is_on probe || return 1
+  echo one | ctl publish frame >/dev/null && status 1 ctl attach none && ctl unlink frame || return 1
+  await heard 'unlinked.*frame' || return 1
+  heard 'created' && heard 'published.*frame' && heard "refused.*no segment 'none'" || return 1
+  kill "$watcher" && wait "$watcher"
+}
+
+watch_json() {
+  "$SHMDCTL" --json watch 'fr*' >"$dir/events" &
+  watcher=$!
+  await watch_is_on frog || return 1
+  ctl create hidden 1 >/dev/null && ctl unlink hidden && echo one | ctl publish frame >/dev/null &&
+    ctl unlink frame && await heard '"unlinked".*"frame"' || return 1
+  ! heard hidden || return 1
+  kill "$watcher" && wait "$watcher" || return 1
+  # Each line is an object of its own.
+  while read -r line; do
+    case $line in
+    '{'*'"time":'*'"event":'*'"name":'*'"id":'*'}') ;;
+    *) return 1 ;;
+    esac
+  done <"$dir/events"
+}
+
 # --- holding --------------------------------------------------------------------------------------
 
 hold_until_end_of_input() {
@@ -180,6 +252,11 @@ ok "data goes through pipes" through_pipes
 ok "input that is too long is refused and changes nothing" too_long
 ok "shorter input leaves the rest" shorter
 ok "reading a hole allocates nothing" sparse_stays_sparse
+ok "what is published comes out as it went in" publish_and_get
+ok "a refused publication changes nothing" publish_refusals
+ok "wait waits for a name and for a newer generation" wait_for_names
+ok "watch prints events" watch_prints
+ok "watch --json prints an object a line" watch_json
 ok "create --hold until end of input" hold_until_end_of_input
 ok "create --hold until a signal" hold_until_signal
 ok "create --hold, killed: the owner's segment goes" killed_owner
