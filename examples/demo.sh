@@ -43,11 +43,23 @@ say "A writer and a reader take 1000 turns each on 64 bytes, kept apart by a fil
 say "The same, kept apart by the semaphore that comes with the segment"
 "$build/examples/semaphore"
 
+say "The same without a lock: the writer publishes whole generations, the reader waits for the newest"
+"$build/examples/publish"
+
 say "A writer is killed in the middle of its turn: a file lock goes with it, and nobody is told"
 "$build/examples/killed-flock"
 
 say "The same with the semaphore: the daemon gives the permit back, and the next one is told"
 "$build/examples/killed-semaphore"
+
+say "The same with publishing: what was not published is gone, what was is whole"
+"$build/examples/killed-publish"
+
+say "A camera: 60 frames of 1 MiB a second, three readers without locks, one of them slow"
+"$(dirname "$0")/camera.sh" "$build" 60 1048576 2
+
+say "Two programs hand work over, started in any order"
+"$(dirname "$0")/handover.sh" "$build"
 
 say "Any program may share data by name: put and get"
 shmdctl create notes 64

@@ -1,7 +1,8 @@
 # examples: what programs look like that use the library; not installed
 
 EXAMPLES = examples/flock examples/semaphore examples/unguarded examples/posix \
-	examples/killed-flock examples/killed-semaphore examples/leak examples/holder
+	examples/killed-flock examples/killed-semaphore examples/leak examples/holder \
+	examples/publish examples/killed-publish examples/camera examples/handover
 noinst_PROGRAMS = $(EXAMPLES)
 TURNS = examples/turns.c examples/turns.h
 # Alike loops stand alike in the cache's lines, so that ratio.sh compares the locks.
@@ -32,4 +33,17 @@ examples_leak_LDADD = libshmd.la
 examples_holder_SOURCES = examples/holder.c
 examples_holder_CPPFLAGS = $(CLIENT_CPPFLAGS)
 examples_holder_LDADD = libshmd.la
-dist_noinst_SCRIPTS = examples/demo.sh examples/ratio.sh
+examples_publish_SOURCES = examples/publish.c
+examples_publish_CPPFLAGS = $(CLIENT_CPPFLAGS)
+examples_publish_LDADD = libshmd.la
+examples_killed_publish_SOURCES = examples/killed-publish.c
+examples_killed_publish_CPPFLAGS = $(CLIENT_CPPFLAGS)
+examples_killed_publish_LDADD = libshmd.la
+examples_camera_SOURCES = examples/camera.c
+examples_camera_CPPFLAGS = $(CLIENT_CPPFLAGS)
+examples_camera_LDADD = libshmd.la
+examples_handover_SOURCES = examples/handover.c
+examples_handover_CPPFLAGS = $(CLIENT_CPPFLAGS)
+examples_handover_LDADD = libshmd.la
+dist_noinst_SCRIPTS = examples/demo.sh examples/ratio.sh examples/camera.sh \
+	examples/handover.sh
