@@ -18,6 +18,8 @@
 #include "base/clock.h"
 #include "contend.h"
 #include "crowd.h"
+#include "frames.h"
+#include "handoff.h"
 #include "latency.h"
 #include "measure.h"
 #include "options.h"
@@ -140,6 +142,58 @@ static void measure_latency(const struct options *options, struct scene *scene,
 		rounds_fini(&rounds[i], result);
 	}
 	series_fini(&samples);
+}
+
+/* --- from a writer to a reader -------------------------------------------------------------- */
+
+static double median_of_handoffs(struct handoff *handoff, struct series *samples)
+{
+	uint64_t end = clock_monotonic_ns() + TURN_MAX;
+
+	series_clear(samples);
+	do
+		series_add(samples, handoff_sample(handoff));
+	while (samples->n < samples->room && clock_monotonic_ns() < end);
+	return series_summary(samples).median;
+}
+
+static void run_handoffs(const struct options *options, struct scene *scene,
+			 const struct handoff_kind *kind, struct rounds *rounds)
+{
+	struct handoff us, them;
+	struct series samples;
+	double ours = 0, bare;
+
+	series_init(&samples, options->setting.samples);
+	handoff_start(&us, kind, HANDOFF_OURS, scene);
+	handoff_start(&them, kind, HANDOFF_BARE, scene);
+	for (unsigned round = 0; round < options->setting.rounds; round++) {
+		if (round % 2)
+			ours = median_of_handoffs(&us, &samples);
+		bare = median_of_handoffs(&them, &samples);
+		if (!(round % 2))
+			ours = median_of_handoffs(&us, &samples);
+		rounds_add(rounds, ours, bare, false);
+	}
+	handoff_stop(&us);
+	handoff_stop(&them);
+	series_fini(&samples);
+}
+
+static void measure_handoffs(const struct options *options, struct scene *scene,
+			     struct report *report)
+{
+	for (const struct handoff_kind *kind = handoff_kinds; kind->key; kind++) {
+		struct rounds rounds;
+		if (!is_wanted(options, kind->key))
+			continue;
+		rounds_init(&rounds, options->setting.rounds);
+		run_handoffs(options, scene, kind, &rounds);
+		struct result *result = new_result(report, kind->key, kind->what);
+		result->beside = kind->beside;
+		result->aim = kind->aim;
+		rounds_fini(&rounds, result);
+	}
 }
 
 /* --- two who want the same permit ------------------------------------------------------------- */
@@ -269,6 +323,55 @@ static void measure_throughput(const struct options *options, const struct scene
 	}
 }
 
+/* --- frames ----------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *key;
+	const char *beside;
+	enum frames_side side;
+} frames_beside[] = {
+	{"frames-socket", "the same through a Unix stream socket", FRAMES_SOCKET},
+	{"frames-lock", "the same into one segment that both lock", FRAMES_LOCKED},
+};
+
+static void run_frames(const struct options *options, enum frames_side side, struct rounds *rounds,
+		       unsigned n_rounds)
+{
+	double seconds = options->setting.seconds, ours = 0, reference;
+	struct frames us, them;
+
+	frames_start(&us, FRAMES_PUBLISHED);
+	frames_start(&them, side);
+	for (unsigned round = 0; round < n_rounds; round++) {
+		if (round % 2)
+			ours = frames_run(&us, seconds);
+		reference = frames_run(&them, seconds);
+		if (!(round % 2))
+			ours = frames_run(&us, seconds);
+		rounds_add(rounds, ours, reference, true);
+	}
+	frames_stop(&us);
+	frames_stop(&them);
+}
+
+static void measure_frames(const struct options *options, struct report *report)
+{
+	unsigned n_rounds = (options->setting.rounds + 3) / 4;
+
+	for (size_t i = 0; i < sizeof(frames_beside) / sizeof(frames_beside[0]); i++) {
+		struct rounds rounds;
+		if (!is_wanted(options, frames_beside[i].key))
+			continue;
+		rounds_init(&rounds, n_rounds);
+		run_frames(options, frames_beside[i].side, &rounds, n_rounds);
+		struct result *result = new_result(report, frames_beside[i].key,
+						   "frames of 1 MiB, published and read");
+		result->beside = frames_beside[i].beside;
+		result->is_rate = true;
+		rounds_fini(&rounds, result);
+	}
+}
+
 /* --- the run ---------------------------------------------------------------------------------- */
 
 static int write_json(const struct report *report, const char *path)
@@ -337,13 +440,15 @@ static int run(const struct stage *stage, void *context)
 	scene_open(&scene, options->setting.size, stage->prefix);
 	report.setting.ranks = rank_servers(stage, &scene, options->setting.ranks);
 	measure_latency(options, &scene, &report);
-	/* Who contends has our rank. */
+	/* Who reads or contends has our rank. */
+	measure_handoffs(options, &scene, &report);
 	measure_contention(options, &scene, &report);
 	measure_waiting(options, &scene, &report);
 	rank_servers(stage, &scene, RANKS_FAIR);
 	if (options->setting.spread)
 		spread(stage, &allowed);
 	measure_throughput(options, &scene, &report);
+	measure_frames(options, &report);
 	scene_close(&scene);
 	return tell(options, &report);
 }
@@ -354,10 +459,14 @@ static int list(void)
 {
 	for (const struct comparison *c = comparisons; c->key; c++)
 		puts(c->key);
+	for (const struct handoff_kind *kind = handoff_kinds; kind->key; kind++)
+		puts(kind->key);
 	puts(KEY_CONTENDED);
 	puts(KEY_WAITING);
 	for (size_t i = 0; i < sizeof(crowds) / sizeof(crowds[0]); i++)
 		printf("throughput-%u\n", crowds[i]);
+	for (size_t i = 0; i < sizeof(frames_beside) / sizeof(frames_beside[0]); i++)
+		puts(frames_beside[i].key);
 	return 0;
 }
 

@@ -8,6 +8,8 @@ bench_bench_SOURCES = \
 	bench/bench.c \
 	bench/contend.c bench/contend.h \
 	bench/crowd.c bench/crowd.h \
+	bench/frames.c bench/frames.h \
+	bench/handoff.c bench/handoff.h \
 	bench/latency.c bench/latency.h \
 	bench/measure.c bench/measure.h \
 	bench/options.c bench/options.h \

@@ -21,7 +21,7 @@
 #include "stage.h"
 
 #define EVENTS_MAX 64
-#define SEALS      (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define SEALS      (F_SEAL_SHRINK | F_SEAL_GROW)
 
 struct bare_packet {
 	uint32_t op;
@@ -95,29 +95,30 @@ struct made {
 struct house {
 	int self;   /* /proc/self/fd */
 	int folder; /* /dev/shm */
+	int reader;
 	const char *prefix;
 	unsigned long n_files;
 	struct made kept;
 	struct made fresh;
 };
 
-static int reopen(const struct house *house, int fd)
+static int reopen(const struct house *house, int fd, int flags)
 {
 	char number[16];
 
 	snprintf(number, sizeof(number), "%d", fd);
-	int again = openat(house->self, number, O_RDWR | O_CLOEXEC);
+	int again = openat(house->self, number, flags | O_CLOEXEC);
 	if (again < 0)
 		err(1, "bare server: open of /proc/self/fd");
 	return again;
 }
 
-static void make_memory(struct made *made, uint64_t size)
+static void make_memory(struct made *made, uint64_t size, int seals)
 {
 	made->semaphore_fd = -1;
 	made->fd = memfd_create("bench", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (made->fd < 0 || fchmod(made->fd, 0600) < 0 || ftruncate(made->fd, (off_t)size) < 0 ||
-	    fcntl(made->fd, F_ADD_SEALS, SEALS) < 0)
+	    fcntl(made->fd, F_ADD_SEALS, seals) < 0)
 		err(1, "bare server: memfd");
 }
 
@@ -143,16 +144,24 @@ static void answer(int socket, const struct bare_packet *request, const int *fds
 static void serve_attach(struct house *house, int socket, const struct bare_packet *request,
 			 const struct made *made, int n_fds)
 {
-	int fds[2] = {reopen(house, made->fd), made->semaphore_fd};
+	int fds[2] = {reopen(house, made->fd, O_RDWR), made->semaphore_fd};
 
 	answer(socket, request, fds, n_fds);
 	close(fds[0]);
 }
 
+static void serve_pass(struct house *house, const struct bare_packet *request)
+{
+	int fd = reopen(house, house->fresh.fd, O_RDONLY);
+
+	answer(house->reader, request, &fd, 1);
+	close(fd);
+}
+
 static void serve_drop(struct house *house, int socket, const struct bare_packet *request)
 {
 	struct made *made = &house->fresh;
-	int fd = reopen(house, made->fd);
+	int fd = reopen(house, made->fd, O_RDWR);
 
 	close(made->fd);
 	/* Of a raw one the client's description is not counted; here it is gone anyway. */
@@ -174,15 +183,20 @@ static void serve(struct house *house, int socket, const struct bare_packet *req
 	case BARE_ATTACH_BOTH:
 		return serve_attach(house, socket, request, &house->kept, 2);
 	case BARE_CREATE:
-		make_memory(&house->fresh, request->size);
+		make_memory(&house->fresh, request->size, SEALS | F_SEAL_SEAL);
 		return serve_attach(house, socket, request, &house->fresh, 1);
 	case BARE_CREATE_BOTH:
-		make_memory(&house->fresh, request->size);
+		make_memory(&house->fresh, request->size, SEALS | F_SEAL_SEAL);
 		make_semaphore(house, &house->fresh);
 		return serve_attach(house, socket, request, &house->fresh, 2);
 	case BARE_CREATE_RAW:
-		make_memory(&house->fresh, request->size);
+		make_memory(&house->fresh, request->size, SEALS | F_SEAL_SEAL);
 		return answer(socket, request, &house->fresh.fd, 1);
+	case BARE_CREATE_SEALABLE:
+		make_memory(&house->fresh, request->size, SEALS);
+		return serve_attach(house, socket, request, &house->fresh, 1);
+	case BARE_PASS:
+		return serve_pass(house, request);
 	case BARE_DROP:
 		return serve_drop(house, socket, request);
 	case BARE_PLAIN:
@@ -224,15 +238,16 @@ static void serve_many(struct house *house, const int *sockets, size_t n)
 	}
 }
 
-static void run_server(const int *sockets, size_t n, size_t size, const char *prefix)
+static void run_server(const int *sockets, size_t n, int reader, size_t size, const char *prefix)
 {
 	struct house house = {
 		.self = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC),
 		.folder = open("/dev/shm", O_PATH | O_DIRECTORY | O_CLOEXEC),
+		.reader = reader,
 		.prefix = prefix,
 	};
 
-	make_memory(&house.kept, size);
+	make_memory(&house.kept, size, SEALS | F_SEAL_SEAL);
 	make_semaphore(&house, &house.kept);
 	unlinkat(house.folder, house.kept.file, 0);
 	if (n > 1)
@@ -241,6 +256,17 @@ static void run_server(const int *sockets, size_t n, size_t size, const char *pr
 		while (serve_next(&house, sockets[0]))
 			continue;
 	_exit(0);
+}
+
+/* Returns the server's end. */
+static int new_pair(int *ret_client)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		err(1, "socketpair");
+	*ret_client = pair[0];
+	return pair[1];
 }
 
 void bare_server_start(struct bare_server *server, size_t n_clients, size_t size,
@@ -252,13 +278,9 @@ void bare_server_start(struct bare_server *server, size_t n_clients, size_t size
 				       .sockets = calloc(n_clients, sizeof(int))};
 	if (!theirs || !server->sockets)
 		errx(1, "out of memory");
-	for (size_t i = 0; i < n_clients; i++) {
-		int pair[2];
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-			err(1, "socketpair");
-		server->sockets[i] = pair[0];
-		theirs[i] = pair[1];
-	}
+	for (size_t i = 0; i < n_clients; i++)
+		theirs[i] = new_pair(&server->sockets[i]);
+	int reader = new_pair(&server->reader);
 	pid_t self = getpid();
 	server->pid = fork();
 	if (server->pid < 0)
@@ -268,16 +290,18 @@ void bare_server_start(struct bare_server *server, size_t n_clients, size_t size
 		/* Else the clients' ends would never be seen to close. */
 		for (size_t i = 0; i < n_clients; i++)
 			close(server->sockets[i]);
-		run_server(theirs, n_clients, size, prefix);
+		run_server(theirs, n_clients, reader, size, prefix);
 	}
 	for (size_t i = 0; i < n_clients; i++)
 		close(theirs[i]);
+	close(reader);
 }
 
 void bare_server_stop(struct bare_server *server)
 {
 	for (size_t i = 0; i < server->n_sockets; i++)
 		close(server->sockets[i]);
+	close(server->reader);
 	free(server->sockets);
 	kill(server->pid, SIGKILL);
 	waitpid(server->pid, NULL, 0);
@@ -285,30 +309,70 @@ void bare_server_stop(struct bare_server *server)
 
 /* --- the client ------------------------------------------------------------------------------- */
 
-static void exchange(int socket, enum bare_op op, struct bare_segment *segment)
+static void send_request(int socket, enum bare_op op, size_t size)
 {
-	struct bare_packet packet = {.op = op, .size = segment->size};
+	struct bare_packet packet = {.op = op, .size = size};
 
-	if (send_packet(socket, &packet, NULL, 0) < 0 ||
-	    receive_packet(socket, &packet, segment->fds, &segment->n_fds) <= 0)
+	if (send_packet(socket, &packet, NULL, 0) < 0)
 		errx(1, "the bare server is gone");
+}
+
+static void receive_reply(int socket, struct bare_segment *segment)
+{
+	struct bare_packet packet;
+
+	if (receive_packet(socket, &packet, segment->fds, &segment->n_fds) <= 0)
+		errx(1, "the bare server is gone");
+}
+
+static void map(struct bare_segment *segment, int protection)
+{
+	if (segment->n_fds == 0)
+		errx(1, "the bare server sent no descriptor");
+	segment->data = mmap(NULL, segment->size, protection, MAP_SHARED, segment->fds[0], 0);
+	if (segment->data == MAP_FAILED)
+		err(1, "mmap");
 }
 
 void bare_open(int socket, enum bare_op op, size_t size, struct bare_segment *ret)
 {
 	ret->size = size;
-	exchange(socket, op, ret);
-	if (ret->n_fds == 0)
-		errx(1, "the bare server sent no descriptor");
-	ret->data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, ret->fds[0], 0);
-	if (ret->data == MAP_FAILED)
-		err(1, "mmap");
+	send_request(socket, op, size);
+	receive_reply(socket, ret);
+	map(ret, PROT_READ | PROT_WRITE);
+}
+
+void bare_let_go(struct bare_segment *segment)
+{
+	if (segment->data)
+		munmap(segment->data, segment->size);
+	for (int i = 0; i < segment->n_fds; i++)
+		close(segment->fds[i]);
 }
 
 void bare_close(int socket, enum bare_op op, struct bare_segment *segment)
 {
+	bare_let_go(segment);
+	send_request(socket, op, segment->size);
+	receive_reply(socket, segment);
+}
+
+void bare_seal(struct bare_segment *segment)
+{
 	munmap(segment->data, segment->size);
-	for (int i = 0; i < segment->n_fds; i++)
-		close(segment->fds[i]);
-	exchange(socket, op, segment);
+	segment->data = NULL;
+	if (fcntl(segment->fds[0], F_ADD_SEALS, F_SEAL_WRITE) < 0)
+		err(1, "fcntl (F_ADD_SEALS)");
+}
+
+void bare_pass(int socket)
+{
+	send_request(socket, BARE_PASS, 0);
+}
+
+void bare_take(int reader, size_t size, struct bare_segment *ret)
+{
+	ret->size = size;
+	receive_reply(reader, ret);
+	map(ret, PROT_READ);
 }
