@@ -23,11 +23,14 @@ static struct waited_name *get_name(struct waits *waits, const char *text)
 {
 	struct waited_name *name = find_name(waits, text);
 
-	if (name)
+	if (name) {
+		name->refs++;
 		return name;
+	}
 	name = calloc(1, sizeof(*name));
 	if (!name)
 		return NULL;
+	name->refs = 1;
 	text_copy(name->name, sizeof(name->name), text);
 	HASH_ADD_STR(waits->names, name, name);
 	if (HASH_ADDED(hh, name))
@@ -45,21 +48,58 @@ static void put_name(struct waits *waits, struct waited_name *name)
 	free(name);
 }
 
+/* --- users ------------------------------------------------------------------------------------ */
+
+static struct waiting_user *get_user(struct waits *waits, uid_t uid)
+{
+	struct waiting_user *user;
+
+	HASH_FIND(hh, waits->users, &uid, sizeof(uid), user);
+	if (user) {
+		user->refs++;
+		return user;
+	}
+	user = calloc(1, sizeof(*user));
+	if (!user)
+		return NULL;
+	user->refs = 1;
+	user->uid = uid;
+	HASH_ADD(hh, waits->users, uid, sizeof(uid), user);
+	if (HASH_ADDED(hh, user))
+		return user;
+	free(user);
+	return NULL;
+}
+
+static void put_user(struct waits *waits, struct waiting_user *user)
+{
+	if (--user->refs > 0)
+		return;
+	HASH_DEL(waits->users, user);
+	free(user);
+}
+
 /* --- waits ------------------------------------------------------------------------------------ */
 
 void waits_fini(struct waits *waits)
 {
 	HASH_CLEAR(hh, waits->names);
+	HASH_CLEAR(hh, waits->users);
 }
 
 static void take_off_list(struct waits *waits, struct wait *wait)
 {
-	if (wait->is_ready)
-		DL_DELETE(waits->ready, wait);
-	else if (wait->is_far)
+	struct waiting_user *user = wait->user;
+
+	if (wait->is_ready) {
+		DL_DELETE(user->ready, wait);
+		if (!user->ready)
+			DL_DELETE(waits->ready, user);
+	} else if (wait->is_far) {
 		DL_DELETE(wait->name->far, wait);
-	else
+	} else {
 		DL_DELETE(wait->name->waits, wait);
+	}
 }
 
 /* Ids and generations come from one counter, so only one that was never given is far. */
@@ -77,29 +117,36 @@ static void put_on_list(struct waits *waits, struct wait *wait)
 	DL_APPEND(name->far, wait);
 }
 
+static void destroy(struct waits *waits, struct wait *wait)
+{
+	if (wait->name)
+		put_name(waits, wait->name);
+	if (wait->user)
+		put_user(waits, wait->user);
+	charge_release(&wait->charge);
+	free(wait);
+}
+
 int wait_new(struct waits *waits, struct quota *quota, struct session *session, uint32_t number,
 	     const char *name, uint64_t newer_than, uint32_t flags, struct wait **ret,
 	     struct refusal *why)
 {
-	struct charge charge = {0};
-	int r = quota_charge(quota, session->who.uid, QUOTA_WAITS, 1, &charge, why);
-
-	if (r != 0)
-		return r;
 	struct wait *wait = calloc(1, sizeof(*wait));
-	struct waited_name *waited = wait ? get_name(waits, name) : NULL;
-	if (!waited) {
-		charge_release(&charge);
-		free(wait);
+
+	if (!wait)
 		return -ENOMEM;
+	*wait = (struct wait){
+		.session = session, .number = number, .flags = flags, .newer_than = newer_than};
+	int r = quota_charge(quota, session->who.uid, QUOTA_WAITS, 1, &wait->charge, why);
+	if (r == 0) {
+		wait->name = get_name(waits, name);
+		wait->user = get_user(waits, session->who.uid);
+		r = wait->name && wait->user ? 0 : -ENOMEM;
 	}
-	*wait = (struct wait){.session = session,
-			      .number = number,
-			      .flags = flags,
-			      .newer_than = newer_than,
-			      .name = waited,
-			      .charge = charge};
-	waited->refs++;
+	if (r != 0) {
+		destroy(waits, wait);
+		return r;
+	}
 	put_on_list(waits, wait);
 	DL_APPEND2(session->waits, wait, session_prev, session_next);
 	*ret = wait;
@@ -112,9 +159,7 @@ struct wait *wait_free(struct waits *waits, struct wait *wait)
 		return NULL;
 	take_off_list(waits, wait);
 	DL_DELETE2(wait->session->waits, wait, session_prev, session_next);
-	put_name(waits, wait->name);
-	charge_release(&wait->charge);
-	free(wait);
+	destroy(waits, wait);
 	return NULL;
 }
 
@@ -135,7 +180,9 @@ void wait_make_ready(struct waits *waits, struct wait *wait)
 	take_off_list(waits, wait);
 	wait->is_ready = true;
 	wait->is_parked = false;
-	DL_APPEND(waits->ready, wait);
+	if (!wait->user->ready)
+		DL_APPEND(waits->ready, wait->user);
+	DL_APPEND(wait->user->ready, wait);
 	if (waits->on_ready)
 		waits->on_ready(waits->context);
 }
@@ -169,12 +216,18 @@ void waits_wake(struct waits *waits, const char *name, uint64_t generation)
 
 struct wait *waits_take_ready(struct waits *waits)
 {
-	struct wait *wait = waits->ready;
+	struct waiting_user *user = waits->ready;
 
-	if (!wait)
+	if (!user)
 		return NULL;
+	struct wait *wait = user->ready;
 	take_off_list(waits, wait);
 	wait->is_ready = false;
 	put_on_list(waits, wait);
+	if (user->ready) {
+		/* The next one is another user's. */
+		DL_DELETE(waits->ready, user);
+		DL_APPEND(waits->ready, user);
+	}
 	return wait;
 }

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/hash.h"
 #include "core/name.h"
@@ -25,24 +26,35 @@ struct waited_name {
 	UT_hash_handle hh;
 };
 
+/* Whose waits take turns with those of others, however many they are. */
+struct waiting_user {
+	uid_t uid;
+	struct wait *ready;               /* in the order in which they are to be answered */
+	unsigned refs;                    /* all of its waits */
+	struct waiting_user *prev, *next; /* in waits->ready */
+	UT_hash_handle hh;
+};
+
 struct wait {
 	struct session *session;
 	uint32_t number; /* of the request */
 	uint32_t flags;  /* of the request, for whoever answers it */
 	uint64_t newer_than;
 	struct waited_name *name;
+	struct waiting_user *user;
 	struct charge charge;
 	bool is_ready;
 	bool is_far;
 	bool is_parked;                           /* it was, and its client could not be answered */
-	struct wait *prev, *next;                 /* in name->waits, or in waits->ready */
+	struct wait *prev, *next;                 /* in name->waits or ->far, or in user->ready */
 	struct wait *session_prev, *session_next; /* in session->waits */
 };
 
 struct waits {
 	struct waited_name *names;
-	uint64_t newest;    /* the generation given last, of any name */
-	struct wait *ready; /* in the order in which they are to be answered */
+	uint64_t newest; /* the generation given last, of any name */
+	struct waiting_user *users;
+	struct waiting_user *ready; /* those of them whose waits are, in turn */
 	/* Called when one has become ready; NULL: nobody answers. */
 	void (*on_ready)(void *context);
 	void *context;

@@ -1053,7 +1053,7 @@ static void end(void)
 	}
 	HOLDS(!server.registry->queue && !server.registry->unused && !server.registry->by_name);
 	HOLDS(!server.clients && !server.registry->quota.users);
-	HOLDS(!server.registry->waits.names && !server.registry->waits.ready);
+	HOLDS(!server.registry->waits.names && !server.registry->waits.users);
 	HOLDS(!server.registry->lineages && !server.registry->journal.subscriptions);
 	for (int k = 0; k < QUOTA_RESOURCES; k++)
 		HOLDS(server.registry->quota.used[k] == 0);

@@ -87,6 +87,7 @@ static void tear_down(void)
 	leave(&alice_again);
 	leave(&bob);
 	ck_assert_ptr_null(registry->waits.names);
+	ck_assert_ptr_null(registry->waits.users);
 	ck_assert_uint_eq(registry->quota.used[QUOTA_WAITS], 0);
 	registry = registry_free(registry);
 	ck_assert_uint_eq(unit_entries(unit_folder), 0);
@@ -539,6 +540,23 @@ START_TEST(one_that_is_far_ahead_comes_in_its_time)
 }
 END_TEST
 
+/* However many of somebody's are before it. */
+START_TEST(users_take_turns)
+{
+	struct wait *first = wait_for(&bob, "frame", 0), *second = wait_for(&bob, "frame", 0);
+	struct wait *third = wait_for(&bob, "frame", 0), *other = wait_for(&alice, "frame", 0);
+
+	publish_new(&alice, "frame");
+	ck_assert_ptr_eq(waits_take_ready(&registry->waits), first);
+	ck_assert_ptr_eq(waits_take_ready(&registry->waits), other);
+	ck_assert_ptr_eq(waits_take_ready(&registry->waits), second);
+	wait_free(&registry->waits, third);
+	ck_assert_ptr_null(waits_take_ready(&registry->waits));
+	leave(&bob);
+	ck_assert_ptr_eq(wait_find(&alice, other->number), other);
+}
+END_TEST
+
 START_TEST(waits_end_with_their_session_and_are_limited)
 {
 	struct wait *wait;
@@ -580,5 +598,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, creating_wakes);
 	tcase_add_test(tests, publishing_wakes_those_who_know_less);
 	tcase_add_test(tests, waiters_wait_on);
+	tcase_add_test(tests, users_take_turns);
 	tcase_add_test(tests, waits_end_with_their_session_and_are_limited);
 }
