@@ -19,7 +19,7 @@
 struct segment;
 struct session;
 
-#define JOURNAL_QUEUE 1024 /* events that wait for one subscriber */
+#define JOURNAL_QUEUE 4096 /* events that wait for one subscriber */
 
 enum event_kind {
 	EVENT_CREATED,

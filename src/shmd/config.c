@@ -169,7 +169,7 @@ static const struct option {
 	 "The same, of the connections of one user."},
 	{"limits", "subscriptions", &count, offsetof(struct config, subscriptions), "256",
 	 "Subscriptions to events. Each event is compared with all of them, and each keeps up to "
-	 "1,024 that have not been read."},
+	 "4,096 that have not been read."},
 	{"limits", "subscriptions_per_user", &count,
 	 offsetof(struct config, subscriptions_per_user), "64",
 	 "The same, of the connections of one user."},

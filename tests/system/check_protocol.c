@@ -961,6 +961,67 @@ START_TEST(who_does_not_read_when_descriptors_are_out)
 }
 END_TEST
 
+/* --- noise ------------------------------------------------------------------------------------ */
+
+#define NOISY 8
+#define QUIET 300
+
+/* 64 refusals a packet, as fast as they are answered. */
+static void make_noise(struct actor *self, void *context)
+{
+	struct wire_detach detach = {.id = 1};
+	char reply[WIRE_PACKET_MAX];
+	int fd = raw_client();
+
+	(void)context;
+	begin_packet();
+	for (unsigned i = 0; i < WIRE_BATCH_MAX; i++)
+		add_request(WIRE_DETACH, 1 + i, &detach, sizeof(detach));
+	actor_tell(self);
+	while (send(fd, packet, writer.size, MSG_NOSIGNAL) > 0 &&
+	       recv(fd, reply, sizeof(reply), 0) > 0)
+		;
+}
+
+struct tale {
+	unsigned created;
+	uint64_t lost;
+};
+
+static void hear(const struct shmd_event *event, void *context)
+{
+	struct tale *tale = context;
+
+	tale->created += event->kind == SHMD_EVENT_CREATED;
+	tale->lost += event->kind == SHMD_EVENT_LOST;
+}
+
+/* Whatever others do, and however much of it, costs a subscriber none of its own events. */
+START_TEST(noise_drowns_nobodys_events)
+{
+	struct shmd *ear = connect_or_fail();
+	struct actor noisy[NOISY];
+	struct tale tale = {0};
+	char name[32];
+
+	ck_assert_int_gt(shmd_subscribe(ear, "quiet-*", hear, &tale), 0);
+	for (int i = 0; i < NOISY; i++) {
+		actor_start(&noisy[i], make_noise, NULL);
+		actor_await(&noisy[i]);
+	}
+	for (int i = 0; i < QUIET; i++) {
+		snprintf(name, sizeof(name), "quiet-%d", i);
+		shmd_detach(create_or_fail(connection, name, 64, SHMD_LIFETIME_CLIENTS));
+		ck_assert_int_ge(shmd_dispatch(ear), 0);
+	}
+	for (int i = 0; i < NOISY; i++)
+		actor_kill(&noisy[i]);
+	AWAIT(shmd_dispatch(ear) >= 0 && tale.created == QUIET);
+	ck_assert_uint_eq(tale.lost, 0);
+	shmd_disconnect(ear);
+}
+END_TEST
+
 LEAVES_WITHOUT_A_WORD;
 
 int main(void)
@@ -990,6 +1051,7 @@ int main(void)
 	tcase_add_test(tests, who_pipelines_gets_every_reply);
 	tcase_add_test(tests, who_does_not_read_is_dropped_and_stalls_nobody);
 	tcase_add_test(tests, who_does_not_read_when_descriptors_are_out);
+	tcase_add_test(tests, noise_drowns_nobodys_events);
 	suite_add_tcase(suite, tests);
 	tcase_add_checked_fixture(unlimited, set_up_without_limits, tear_down);
 	tcase_set_timeout(unlimited, 120);

@@ -381,7 +381,17 @@ START_TEST(the_most_that_there_can_be)
 }
 END_TEST
 
-/* In the last page the rest reads as zeroes; without a page there is nothing to give back to. */
+/* In the last page the rest reads as zeroes; without a page there is nothing to give back to. */ /* On a loaded machine the lease's process may be late, and killed for it: that is asked again, as the
+ * daemon does. What others have stays theirs, however often it is asked. */
+static enum ledger_answer settle_raw(uint32_t *ret_given)
+{
+	enum ledger_answer answer = LEDGER_LATER;
+
+	for (int i = 0; i < 20 && answer == LEDGER_LATER; i++)
+		answer = ledger_settle_raw(&ledger, &semaphore, ret_given);
+	return answer;
+}
+
 START_TEST(a_shorter_file_is_damaged)
 {
 	uint32_t given;
@@ -395,12 +405,12 @@ START_TEST(a_shorter_file_is_damaged)
 	ck_assert_int_eq(die(), LEDGER_DAMAGED);
 	ck_assert_uint_eq(n_told, 0);
 	ck_assert_ptr_eq(ledger.lockers, other);
-	ck_assert_int_eq(ledger_settle_raw(&ledger, &semaphore, &given), LEDGER_DAMAGED);
+	ck_assert_int_eq(settle_raw(&given), LEDGER_DAMAGED);
 	ck_assert_uint_eq(given, 0);
 	/* The lease that it took before it saw is given back. */
 	ck_assert_int_eq(fcntl(semaphore.fd, F_GETLEASE), F_UNLCK);
 	ck_assert_int_eq(ftruncate(semaphore.fd, 16), 0);
-	ck_assert_int_eq(ledger_settle_raw(&ledger, &semaphore, &given), LEDGER_DONE);
+	ck_assert_int_eq(settle_raw(&given), LEDGER_DONE);
 	ck_assert_uint_eq(given, _i ? PERMITS : 1);
 	expect_word((_i ? PERMITS : 1) | WORD_DIED);
 }
@@ -472,7 +482,7 @@ START_TEST(a_burial_wakes_who_sleeps)
 	if (_i < 2)
 		die();
 	else
-		ledger_settle_raw(&ledger, &semaphore, &given);
+		settle_raw(&given);
 	ck_assert_int_eq(word_wake(word, 1), 0);
 	unit_join(&child);
 }
@@ -493,7 +503,7 @@ static int open_by_name(void)
 static enum ledger_answer settle(uint32_t expected)
 {
 	uint32_t given = UINT32_MAX;
-	enum ledger_answer answer = ledger_settle_raw(&ledger, &semaphore, &given);
+	enum ledger_answer answer = settle_raw(&given);
 
 	ck_assert_uint_eq(given, expected);
 	ck_assert_int_eq(fcntl(semaphore.fd, F_GETLEASE), F_UNLCK);
