@@ -92,7 +92,8 @@ static char state_of(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+	int n = file ? fscanf(file, "%*d (%*[^)]) %c", &state) : 0;
+	if (n != 1)
 		errx(1, "%s tells nothing", path);
 	return state;
 }

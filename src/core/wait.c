@@ -220,14 +220,12 @@ struct wait *waits_take_ready(struct waits *waits)
 
 	if (!user)
 		return NULL;
+	/* The next one is another user's. */
+	DL_DELETE(waits->ready, user);
+	DL_APPEND(waits->ready, user);
 	struct wait *wait = user->ready;
 	take_off_list(waits, wait);
 	wait->is_ready = false;
 	put_on_list(waits, wait);
-	if (user->ready) {
-		/* The next one is another user's. */
-		DL_DELETE(waits->ready, user);
-		DL_APPEND(waits->ready, user);
-	}
 	return wait;
 }

@@ -341,7 +341,9 @@ static struct timespec left_until(const struct timespec *deadline)
 		now.tv_sec--;
 		now.tv_nsec += 1000000000L;
 	}
-	return now.tv_sec < 0 ? (struct timespec){0} : now;
+	if (now.tv_sec < 0)
+		now = (struct timespec){0};
+	return now;
 }
 
 /* Waits as the thread that reads for all; the mutex is open meanwhile. 0: there is something to read. */
