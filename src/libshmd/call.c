@@ -414,7 +414,8 @@ static void abandon_unsent(struct shmd *connection, struct call *call, int r)
 	finish(connection, call, r);
 }
 
-static int exchange(struct shmd *connection, struct call *call)
+/* Sends it. Returns 0 with the mutex held, for the caller to wait and to unlock; or a negative errno. */
+static int ask(struct shmd *connection, struct call *call)
 {
 	pthread_mutex_lock(&connection->mutex);
 	int r = begin(connection, call);
@@ -424,6 +425,15 @@ static int exchange(struct shmd *connection, struct call *call)
 	r = send_request(connection, call);
 	pthread_mutex_lock(&connection->mutex);
 	abandon_unsent(connection, call, r);
+	return 0;
+}
+
+static int exchange(struct shmd *connection, struct call *call)
+{
+	int r = ask(connection, call);
+
+	if (r < 0)
+		return r;
 	wait_for_reply(connection, call);
 	pthread_mutex_unlock(&connection->mutex);
 	return call_result(call);
@@ -446,15 +456,10 @@ static int call_off(struct shmd *connection, struct call *call, int why)
 static int exchange_within(struct shmd *connection, struct call *call, int timeout_ms)
 {
 	struct timespec deadline = after_ms(timeout_ms < 0 ? 0 : timeout_ms);
+	int r = ask(connection, call);
 
-	pthread_mutex_lock(&connection->mutex);
-	int r = begin(connection, call);
-	pthread_mutex_unlock(&connection->mutex);
 	if (r < 0)
 		return r;
-	r = send_request(connection, call);
-	pthread_mutex_lock(&connection->mutex);
-	abandon_unsent(connection, call, r);
 	r = wait_until(connection, call, timeout_ms < 0 ? NULL : &deadline);
 	pthread_mutex_unlock(&connection->mutex);
 	if (r < 0 && call_off(connection, call, r) == r)

@@ -15,7 +15,7 @@
 
 #define PACKET_EVENTS 112
 
-/* Packets before others get their turn: up to 50 us each. */
+/* Packets before others get their turn. */
 #define SLICE 4
 
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
