@@ -51,9 +51,28 @@ bool access_is_privileged(const struct credentials *who)
 	return who->is_mapped && (who->uid == 0 || who->uid == geteuid());
 }
 
+/* How far somebody's own groups reach is asked at each use: a reload may name another group. */
+static gid_t administrators = ACCESS_NO_GROUP;
+
+void access_set_administrators(gid_t group)
+{
+	administrators = group;
+}
+
+bool access_may_administer(const struct credentials *who)
+{
+	return access_is_privileged(who) ||
+	       (administrators != ACCESS_NO_GROUP && access_is_member(who, administrators));
+}
+
 bool access_is_owner(const struct credentials *who, const struct ownership *of)
 {
 	return who->is_mapped && who->uid == of->uid;
+}
+
+bool access_has_owner(const struct ownership *of)
+{
+	return !is_overflow_uid(of->uid);
 }
 
 bool access_has_group(const struct ownership *of)
@@ -61,8 +80,10 @@ bool access_has_group(const struct ownership *of)
 	return !is_overflow_gid(of->gid);
 }
 
-static bool is_member(const struct credentials *who, gid_t gid)
+bool access_is_member(const struct credentials *who, gid_t gid)
 {
+	if (!who->is_mapped || is_overflow_gid(gid))
+		return false;
 	if (who->gid == gid)
 		return true;
 	for (size_t i = 0; i < who->n_groups; i++)
@@ -71,15 +92,25 @@ static bool is_member(const struct credentials *who, gid_t gid)
 	return false;
 }
 
+enum access_class access_class(const struct credentials *who, const struct ownership *of)
+{
+	if (access_is_privileged(who))
+		return ACCESS_PRIVILEGED;
+	if (access_is_owner(who, of))
+		return ACCESS_OWNER;
+	return access_is_member(who, of->gid) ? ACCESS_GROUP : ACCESS_OTHERS;
+}
+
 bool access_allowed(const struct credentials *who, const struct ownership *of, unsigned wanted)
 {
+	enum access_class class = access_class(who, of);
 	mode_t bits = of->mode;
 
-	if (access_is_privileged(who))
+	if (class == ACCESS_PRIVILEGED)
 		return true;
-	if (access_is_owner(who, of))
+	if (class == ACCESS_OWNER)
 		bits >>= 6;
-	else if (who->is_mapped && access_has_group(of) && is_member(who, of->gid))
+	else if (class == ACCESS_GROUP)
 		bits >>= 3;
 	return (bits & wanted) == wanted;
 }

@@ -103,7 +103,7 @@ struct subscription *subscription_find(const struct session *session, uint32_t n
 /* As in listings: what has no name is its owner's alone. */
 static bool may_see(const struct credentials *who, const struct journal_entry *entry)
 {
-	if (access_is_privileged(who) || access_is_owner(who, &entry->ownership))
+	if (access_may_administer(who) || access_is_owner(who, &entry->ownership))
 		return true;
 	return entry->id && entry->text[0] && access_allowed(who, &entry->ownership, ACCESS_READ);
 }
@@ -250,6 +250,6 @@ bool subscription_may_know_actor(const struct subscription *subscription,
 {
 	const struct credentials *who = &subscription->session->who;
 
-	return access_is_privileged(who) || access_is_owner(who, &entry->ownership) ||
+	return access_may_administer(who) || access_is_owner(who, &entry->ownership) ||
 	       (who->is_mapped && who->uid == entry->uid);
 }

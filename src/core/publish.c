@@ -39,7 +39,7 @@ static int check_replaceable(const struct session *session, const struct segment
 	char text[SEGMENT_DESCRIPTION_MAX];
 
 	if (!existing || access_is_owner(&session->who, &existing->ownership) ||
-	    access_is_privileged(&session->who))
+	    access_may_administer(&session->who))
 		return 0;
 	return refuse(why, REFUSAL_DENIED,
 		      "segment %s belongs to another user; uid %u may not replace it",

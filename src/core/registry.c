@@ -571,7 +571,7 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 	if (r != 0)
 		return r;
 	if (!access_is_owner(&session->who, &segment->ownership) &&
-	    !access_is_privileged(&session->who))
+	    !access_may_administer(&session->who))
 		return refuse(why, REFUSAL_DENIED,
 			      "segment %s belongs to another user; uid %u may not unlink it",
 			      segment_describe_to(segment, &session->who, text), session->who.uid);

@@ -164,14 +164,14 @@ const char *segment_describe_to(const struct segment *segment, const struct cred
 
 bool segment_is_hidden(const struct segment *segment, const struct credentials *who)
 {
-	if (access_is_owner(who, &segment->ownership) || access_is_privileged(who))
+	if (access_is_owner(who, &segment->ownership) || access_may_administer(who))
 		return false;
 	return segment->is_anonymous || !access_allowed(who, &segment->ownership, ACCESS_READ);
 }
 
 bool segment_is_visible(const struct segment *segment, const struct credentials *who)
 {
-	if (access_is_privileged(who) || access_is_owner(who, &segment->ownership))
+	if (access_may_administer(who) || access_is_owner(who, &segment->ownership))
 		return true;
 	return segment->name[0] && access_allowed(who, &segment->ownership, ACCESS_READ);
 }

@@ -120,7 +120,7 @@ const char *segment_describe_to(const struct segment *segment, const struct cred
  * read. Then it is as good as none. */
 bool segment_is_hidden(const struct segment *segment, const struct credentials *who);
 
-/* Whether somebody may see it in listings: its owner, a privileged user, or who may read it. */
+/* Whether somebody may see it in listings: its owner, an administrator, or who may read it. */
 bool segment_is_visible(const struct segment *segment, const struct credentials *who);
 
 /* Whether somebody may take permits through an attachment of that access. */

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "shmd/account.h"
 
 #define SYSTEM_FILE   SYSCONFDIR "/shmd/shmd.conf"
 #define SYSTEM_FOLDER SYSCONFDIR "/shmd/shmd.conf.d"
@@ -21,18 +22,22 @@
 /* inih 55 cuts lines at 199 bytes and parses the rest as a line of its own. */
 #define LINE_LENGTH_MAX 190
 
+#define WHY_MAX 256
+
 /* --- the kinds of values ---------------------------------------------------------------------- */
 
 struct kind {
 	const char *form; /* what a value looks like, for errors and manual */
-	int (*parse)(const char *text, void *field); /* 0 or a negative errno */
+	/* 0 or a negative errno; what is wrong, where `form` alone does not say it, goes to `why`. */
+	int (*parse)(const char *text, void *field, char why[static WHY_MAX]);
 	void (*print)(const void *field, FILE *to);
 };
 
-static int parse_path(const char *text, void *field)
+static int parse_path(const char *text, void *field, char why[static WHY_MAX])
 {
 	size_t where;
 
+	(void)why;
 	/* A tab or a carriage return between words is a space; inside a path it is a mistake. */
 	if (text[0] != '/' || text_check(text, strlen(text), &where) != TEXT_OK)
 		return -EINVAL;
@@ -47,11 +52,12 @@ static void print_path(const void *field, FILE *to)
 	fputs(field, to);
 }
 
-static int parse_level(const char *text, void *field)
+static int parse_level(const char *text, void *field, char why[static WHY_MAX])
 {
 	enum log_level level;
 	int r = log_level_parse(text, &level);
 
+	(void)why;
 	if (r == 0)
 		*(uint64_t *)field = level;
 	return r;
@@ -62,8 +68,9 @@ static void print_level(const void *field, FILE *to)
 	fputs(log_level_name((enum log_level) * (const uint64_t *)field), to);
 }
 
-static int parse_count(const char *text, void *field)
+static int parse_count(const char *text, void *field, char why[static WHY_MAX])
 {
+	(void)why;
 	return parse_u64(text, field);
 }
 
@@ -72,11 +79,12 @@ static void print_count(const void *field, FILE *to)
 	fprintf(to, "%" PRIu64, *(const uint64_t *)field);
 }
 
-static int parse_duration(const char *text, void *field)
+static int parse_duration(const char *text, void *field, char why[static WHY_MAX])
 {
 	uint64_t ms;
 	int r = parse_duration_ms(text, &ms);
 
+	(void)why;
 	if (r == 0 && (ms == 0 || ms > UINT32_MAX))
 		r = -ERANGE;
 	if (r == 0)
@@ -91,11 +99,12 @@ static void print_duration(const void *field, FILE *to)
 	fputs(format_duration_ms(*(const uint64_t *)field, buffer), to);
 }
 
-static int parse_amount(const char *text, void *field)
+static int parse_amount(const char *text, void *field, char why[static WHY_MAX])
 {
 	struct config_amount amount = {.is_percent = text[0] && text[strlen(text) - 1] == '%'};
 	char digits[32];
 
+	(void)why;
 	if (strlen(text) >= sizeof(digits))
 		return -ERANGE;
 	text_copy(digits, sizeof(digits), text);
@@ -121,6 +130,52 @@ static void print_amount(const void *field, FILE *to)
 		fputs(format_size(amount->value, buffer), to);
 }
 
+/* What is wrong with the name of a user or group, in words. */
+static int explain_account(int r, const char *kind, const char *text, char why[static WHY_MAX])
+{
+	if (r == -ENOENT)
+		snprintf(why, WHY_MAX, "there is no %s '%s'", kind, text);
+	else if (r == -ERANGE)
+		snprintf(why, WHY_MAX, "%s is no number of a %s", text, kind);
+	else if (r < 0)
+		snprintf(why, WHY_MAX, "cannot look the %s '%s' up: %s", kind, text, strerror(-r));
+	return r;
+}
+
+static int find_group(const char *text, gid_t *ret, char why[static WHY_MAX])
+{
+	gid_t gid;
+	int r = text[0] ? account_find_group(text, &gid) : -ENOENT;
+
+	if (r < 0)
+		return explain_account(r, "group", text, why);
+	if (!access_has_group(&(struct ownership){.gid = gid})) {
+		snprintf(why, WHY_MAX, "group %u stands for all groups that are not known here",
+			 gid);
+		return -EINVAL;
+	}
+	*ret = gid;
+	return 0;
+}
+
+static int parse_administrators(const char *text, void *field, char why[static WHY_MAX])
+{
+	if (strcmp(text, "none") != 0)
+		return find_group(text, field, why);
+	*(gid_t *)field = ACCESS_NO_GROUP;
+	return 0;
+}
+
+static void print_administrators(const void *field, FILE *to)
+{
+	gid_t gid = *(const gid_t *)field;
+
+	if (gid == ACCESS_NO_GROUP)
+		fputs("none", to);
+	else
+		fprintf(to, "%u", gid);
+}
+
 static const struct kind path = {"an absolute path of at most 107 bytes", parse_path, print_path};
 static const struct kind level = {"error, warning, notice, info or debug", parse_level,
 				  print_level};
@@ -130,6 +185,8 @@ static const struct kind duration = {"a time, with ms, s, min, h or d; from 1ms 
 static const struct kind amount = {
 	"bytes, with K, M, G or T; or a share of the machine's memory from 0% to 100%",
 	parse_amount, print_amount};
+static const struct kind administrators = {"a group, by name or number, or none",
+					   parse_administrators, print_administrators};
 
 /* --- the table -------------------------------------------------------------------------------- */
 
@@ -149,6 +206,11 @@ static const struct option {
 	{"daemon", "unread_timeout", &duration, offsetof(struct config, unread_timeout_ms), "30s",
 	 "A client whose socket is full of replies that it does not read is disconnected after "
 	 "so long."},
+	{"daemon", "administrators", &administrators, offsetof(struct config, administrators),
+	 "none",
+	 "A group whose members see what root sees, and may drop any name. To attach and to "
+	 "create, "
+	 "they may no more than others."},
 	{"limits", "clients", &count, offsetof(struct config, clients), "4096",
 	 "Connections at a time. Each costs the daemon up to two descriptors, and up to 128 more "
 	 "while its socket is full of replies that it does not read."},
@@ -187,8 +249,10 @@ static void *field_of(struct config *config, const struct option *option)
 
 void config_init(struct config *config)
 {
+	char why[WHY_MAX];
+
 	for (size_t i = 0; i < N_OPTIONS; i++)
-		options[i].kind->parse(options[i].standard, field_of(config, &options[i]));
+		options[i].kind->parse(options[i].standard, field_of(config, &options[i]), why);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -299,6 +363,19 @@ static const struct option *find_option(const char *section, const char *name)
 	return NULL;
 }
 
+static void set(struct reading *reading, const struct option *option, const char *value)
+{
+	char why[WHY_MAX] = "";
+	int r = option->kind->parse(value, field_of(reading->config, option), why);
+
+	if (r < 0 && why[0])
+		fail(reading, "%s = %s: %s", option->name, value, why);
+	else if (r < 0)
+		fail(reading, "%s = %s: not %s", option->name, value, option->kind->form);
+	else
+		reading->seen[option - options] = true;
+}
+
 /* inih's callback: 1 goes on, 0 is an error. */
 static int take_value(void *context, const char *section, const char *name, const char *value)
 {
@@ -311,10 +388,8 @@ static int take_value(void *context, const char *section, const char *name, cons
 		fail(reading, "there is no option '%s' in section [%s]", name, section);
 	else if (reading->seen[option - options])
 		fail(reading, "'%s' is set a second time", name);
-	else if (option->kind->parse(value, field_of(reading->config, option)) < 0)
-		fail(reading, "%s = %s: not %s", name, value, option->kind->form);
 	else
-		reading->seen[option - options] = true;
+		set(reading, option, value);
 	return reading->error[0] ? 0 : 1;
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "core/access.h"
 #include "core/quota.h"
 
 #define CONFIG_ERROR_MAX 512
@@ -26,6 +27,7 @@ struct config {
 	char socket[CONFIG_PATH_MAX];
 	uint64_t log_level; /* enum log_level */
 	uint64_t unread_timeout_ms;
+	gid_t administrators; /* ACCESS_NO_GROUP: none */
 	uint64_t clients, clients_per_user;
 	uint64_t segments, segments_per_user;
 	uint64_t attachments, attachments_per_user;

@@ -1,6 +1,7 @@
 # src/shmd: the daemon's edge; everything but main() is a library for the tests
 noinst_LTLIBRARIES += libdaemon.la
 libdaemon_la_SOURCES = \
+	src/shmd/account.c src/shmd/account.h \
 	src/shmd/client.c src/shmd/client.h \
 	src/shmd/config.c src/shmd/config.h \
 	src/shmd/dispatch.c src/shmd/dispatch.h \

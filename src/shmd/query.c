@@ -107,12 +107,12 @@ int query_list(struct client *client, const void *body, struct reply *reply, str
 	return 0;
 }
 
-/* Processes of other users stay hidden, but from the segment's owner and from privileged users. */
+/* Processes of other users stay hidden, but from the segment's owner and from administrators. */
 static bool may_see(const struct client *client, const struct segment *segment, uid_t uid)
 {
 	const struct credentials *who = &client->session.who;
 
-	return access_is_privileged(who) || access_is_owner(who, &segment->ownership) ||
+	return access_may_administer(who) || access_is_owner(who, &segment->ownership) ||
 	       (who->is_mapped && who->uid == uid);
 }
 
@@ -255,7 +255,7 @@ int query_clients(struct client *client, const void *body, struct reply *reply, 
 
 	(void)why;
 	for (unsigned n = 0; other && n < PAGE_LOOKED_AT && page->entries < PAGE_CLIENTS; n++) {
-		if (access_is_privileged(who) ||
+		if (access_may_administer(who) ||
 		    (who->is_mapped && other->session.who.uid == who->uid)) {
 			put_client(other,
 				   packet_append(&reply->writer, sizeof(struct wire_client)));

@@ -73,6 +73,14 @@ static void apply_log_level(const struct server *server)
 			      : (enum log_level)server->config.log_level);
 }
 
+/* What others ask the configuration for is at hand where they ask. */
+static void apply_config(struct server *server)
+{
+	config_limits(&server->config, &server->registry->quota.limits);
+	access_set_administrators(server->config.administrators);
+	apply_log_level(server);
+}
+
 static void on_hangup(evutil_socket_t fd, short what, void *context)
 {
 	struct server *server = context;
@@ -87,8 +95,7 @@ static void on_hangup(evutil_socket_t fd, short what, void *context)
 	/* The socket is where clients expect it: it changes with the next start. */
 	memcpy(config.socket, server->config.socket, sizeof(config.socket));
 	server->config = config;
-	config_limits(&server->config, &server->registry->quota.limits);
-	apply_log_level(server);
+	apply_config(server);
 	log_notice("configuration read again");
 }
 
@@ -181,6 +188,7 @@ static int set_up(struct server *server)
 		log_error("cannot use %s for semaphores: %s", SHM_FOLDER, strerror(-r));
 		return r;
 	}
+	access_set_administrators(server->config.administrators);
 	server->loop = event_base_new();
 	if (!server->loop || event_base_priority_init(server->loop, PRIORITIES) < 0)
 		return -ENOMEM;

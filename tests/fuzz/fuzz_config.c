@@ -29,6 +29,7 @@ static void check_same(const struct config *a, const struct config *b)
 {
 	HOLDS(strcmp(a->socket, b->socket) == 0);
 	HOLDS(a->log_level == b->log_level && a->unread_timeout_ms == b->unread_timeout_ms);
+	HOLDS(a->administrators == b->administrators);
 	HOLDS(a->clients == b->clients && a->clients_per_user == b->clients_per_user);
 	HOLDS(a->segments == b->segments && a->segments_per_user == b->segments_per_user);
 	HOLDS(a->attachments == b->attachments &&

@@ -116,6 +116,43 @@ START_TEST(the_owner_is_who_has_the_uid)
 }
 END_TEST
 
+START_TEST(administrators_are_a_group)
+{
+	struct credentials member = somebody(BOB, 1, GROUP), first = somebody(BOB, GROUP, 1),
+			   other = somebody(BOB, 1, 1), root = somebody(0, 1, 1),
+			   unknown = somebody(overflow_uid(), GROUP, GROUP);
+	struct ownership hers = {ALICE, 1, 0600};
+
+	ck_assert(!access_may_administer(&member) && access_may_administer(&root));
+	access_set_administrators(GROUP);
+	ck_assert(access_may_administer(&member) && access_may_administer(&first));
+	ck_assert(access_may_administer(&root));
+	ck_assert(!access_may_administer(&other) && !access_may_administer(&unknown));
+	/* To see is not to touch. */
+	ck_assert(!access_is_privileged(&member));
+	ck_assert(!access_allowed(&member, &hers, ACCESS_READ));
+	access_set_administrators(ACCESS_NO_GROUP);
+	ck_assert(!access_may_administer(&member));
+	credentials_fini(&member), credentials_fini(&first), credentials_fini(&other);
+	credentials_fini(&root), credentials_fini(&unknown);
+}
+END_TEST
+
+START_TEST(everybody_is_of_one_class)
+{
+	struct credentials owner = somebody(ALICE, GROUP, GROUP), member = somebody(BOB, 1, GROUP),
+			   other = somebody(BOB, 1, 1), root = somebody(0, 1, 1);
+	struct ownership of = {ALICE, GROUP, 0};
+
+	ck_assert_int_eq(access_class(&owner, &of), ACCESS_OWNER);
+	ck_assert_int_eq(access_class(&member, &of), ACCESS_GROUP);
+	ck_assert_int_eq(access_class(&other, &of), ACCESS_OTHERS);
+	ck_assert_int_eq(access_class(&root, &of), ACCESS_PRIVILEGED);
+	credentials_fini(&owner), credentials_fini(&member);
+	credentials_fini(&other), credentials_fini(&root);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
 	tcase_add_test(tests, the_owner_has_the_owners_bits);
@@ -124,4 +161,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, root_and_ourselves_may_everything);
 	tcase_add_test(tests, the_overflow_uid_is_nobody);
 	tcase_add_test(tests, the_owner_is_who_has_the_uid);
+	tcase_add_test(tests, administrators_are_a_group);
+	tcase_add_test(tests, everybody_is_of_one_class);
 }

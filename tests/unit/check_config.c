@@ -105,6 +105,20 @@ START_TEST(every_option_is_read)
 }
 END_TEST
 
+START_TEST(administrators_are_found_by_name_and_number)
+{
+	ck_assert_uint_eq(load("").administrators, ACCESS_NO_GROUP);
+	ck_assert_uint_eq(load("[daemon]\nadministrators = none\n").administrators,
+			  ACCESS_NO_GROUP);
+	ck_assert_uint_eq(load("[daemon]\nadministrators = 4321\n").administrators, 4321);
+	ck_assert_uint_eq(load("[daemon]\nadministrators = root\n").administrators, 0);
+	refuse_text("[daemon]\nadministrators = nosuch\n", 2, "there is no group 'nosuch'");
+	refuse_text("[daemon]\nadministrators =\n", 2, "there is no group ''");
+	refuse_text("[daemon]\nadministrators = 4294967295\n", 2, "no number of a group");
+	refuse_text("[daemon]\nadministrators = 65534\n", 2, "stands for all groups");
+}
+END_TEST
+
 START_TEST(harmless_forms_are_read)
 {
 	ck_assert_uint_eq(load("").clients, 4096);
@@ -460,6 +474,7 @@ void unit_tests(TCase *tests)
 {
 	tcase_add_test(tests, defaults_are_as_documented);
 	tcase_add_test(tests, every_option_is_read);
+	tcase_add_test(tests, administrators_are_found_by_name_and_number);
 	tcase_add_test(tests, harmless_forms_are_read);
 	tcase_add_test(tests, shares_are_of_the_machine);
 	tcase_add_test(tests, a_long_line_is_an_error);

@@ -184,6 +184,21 @@ START_TEST(what_has_no_name_is_its_owners)
 }
 END_TEST
 
+START_TEST(administrators_hear_of_all_and_of_whom)
+{
+	struct subscription *his = subscribe(&bob, "");
+
+	access_set_administrators(BOB);
+	tell(1);
+	ck_assert_uint_eq(his->n, 1);
+	ck_assert(subscription_may_know_actor(his, subscription_entry(his, 0)));
+	access_set_administrators(ACCESS_NO_GROUP);
+	ck_assert(!subscription_may_know_actor(his, subscription_entry(his, 0)));
+	tell(1);
+	ck_assert_uint_eq(his->n, 1);
+}
+END_TEST
+
 START_TEST(ones_own_acts_are_known)
 {
 	struct subscription *subscription = subscribe(&bob, "");
@@ -277,6 +292,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, it_begins_with_the_subscription);
 	tcase_add_loop_test(tests, others_hear_of_what_they_may_read, 0,
 			    sizeof(rights) / sizeof(rights[0]));
+	tcase_add_test(tests, administrators_hear_of_all_and_of_whom);
 	tcase_add_test(tests, ones_own_acts_are_known);
 	tcase_add_test(tests, a_refusal_is_for_its_user);
 	tcase_add_test(tests, what_has_no_name_is_its_owners);
