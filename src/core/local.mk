@@ -12,6 +12,7 @@ libcore_la_SOURCES = \
 	src/core/locker.c src/core/locker.h \
 	src/core/memory.c src/core/memory.h \
 	src/core/name.c src/core/name.h \
+	src/core/policy.c src/core/policy.h \
 	src/core/publish.c \
 	src/core/quota.c src/core/quota.h \
 	src/core/recovery.c src/core/recovery.h \
@@ -21,6 +22,7 @@ libcore_la_SOURCES = \
 	src/core/semaphore.c src/core/semaphore.h \
 	src/core/session.c src/core/session.h \
 	src/core/statistics.c src/core/statistics.h \
+	src/core/tally.c src/core/tally.h \
 	src/core/wait.c src/core/wait.h \
 	src/core/watch.c src/core/watch.h
 libcore_la_CFLAGS = $(AM_CFLAGS) $(ACL_CFLAGS)

@@ -124,17 +124,56 @@ static int enter_name(struct registry *registry, struct segment *segment, const 
 	return r;
 }
 
+/* As if it were created under the name now. */
+static int admit(struct registry *registry, const struct session *session,
+		 const struct segment *segment, const char *name, struct ownership *ret,
+		 struct tally_share *ret_share, struct refusal *why)
+{
+	const struct creation what = {
+		.name = name,
+		.size = segment->size,
+		.mode = segment->ownership.mode,
+		.lifetime = segment->lifetime,
+		.linger_ns = segment->linger_ns,
+	};
+
+	return policy_admit(&registry->policy, &registry->tallies, &session->who, &what, ret,
+			    ret_share, why);
+}
+
+/* Gives it its name and owner in one step: on failure it has what it had. */
+static int enter_as(struct registry *registry, struct segment *segment, const char *name,
+		    bool writable, const struct ownership *of, struct refusal *why)
+{
+	struct ownership before = segment->ownership;
+	int r = segment_hand_over(segment, of);
+
+	if (r < 0)
+		return refuse_errno(why, r, "hand the segment over to its new owner");
+	r = enter_name(registry, segment, name, writable, why);
+	if (r != 0)
+		segment_hand_over(segment, &before);
+	return r;
+}
+
 int registry_publish(struct registry *registry, struct session *session, uint64_t id,
 		     const char *name, bool writable, uint64_t now, uint64_t *ret_generation,
 		     struct refusal *why)
 {
 	struct segment *segment, *existing;
+	struct tally_share share = {0};
+	struct ownership of;
 	int r = check_publish(registry, session, id, &name, now, &segment, &existing, why);
 
 	if (r == 0)
-		r = enter_name(registry, segment, name, writable, why);
-	if (r != 0)
+		r = admit(registry, session, segment, name, &of, &share, why);
+	if (r == 0)
+		r = enter_as(registry, segment, name, writable, &of, why);
+	if (r != 0) {
+		tally_release(&share);
 		return r;
+	}
+	segment->rule_share = share;
 	bind(registry, session, segment, existing);
 	tell_published(registry, session, segment, now);
 	*ret_generation = segment->generation;

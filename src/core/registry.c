@@ -112,6 +112,7 @@ struct registry *registry_free(struct registry *registry)
 		lineage_remove(segment->lineage, segment->size);
 		segment_free(segment, &registry->instance);
 	}
+	policy_fini(&registry->policy);
 	waits_fini(&registry->waits);
 	recovery_fini(&registry->recovery);
 	heap_fini(&registry->timers);
@@ -120,6 +121,13 @@ struct registry *registry_free(struct registry *registry)
 	instance_fini(&registry->instance);
 	free(registry);
 	return NULL;
+}
+
+void registry_set_policy(struct registry *registry, struct policy *policy)
+{
+	policy_fini(&registry->policy);
+	registry->policy = *policy;
+	*policy = (struct policy){0};
 }
 
 /* --- finding ---------------------------------------------------------------------------------- */
@@ -241,15 +249,20 @@ static int check_sealed(const struct segment *segment, bool read_only, struct re
 		      segment_describe(segment, text));
 }
 
+int registry_check_attach(const struct segment *segment, const struct credentials *who,
+			  bool read_only, struct refusal *why)
+{
+	int r = check_access(segment, who, read_only ? ACCESS_READ : ACCESS_READ | ACCESS_WRITE,
+			     why);
+
+	return r != 0 ? r : check_sealed(segment, read_only, why);
+}
+
 /* Enters the attachment into the books and opens the memory for it. */
 static int grant_access(struct registry *registry, struct session *session, struct segment *segment,
 			bool read_only, struct grant *ret, struct refusal *why)
 {
 	struct attachment *attachment = attachment_find(session, segment->id);
-	int sealed = check_sealed(segment, read_only, why);
-
-	if (sealed != 0)
-		return sealed;
 	_cleanup_close_ int fd = memory_reopen(segment->fd, read_only);
 	if (fd < 0)
 		return refuse_errno(why, fd, "open the segment's memory once more");
@@ -310,12 +323,21 @@ static int create_new(struct registry *registry, struct session *session,
 		      const struct creation *what, uint64_t now, struct grant *ret,
 		      struct refusal *why)
 {
+	struct tally_share share = {0};
+	struct ownership of = {session->who.uid, session->who.gid, what->mode};
 	struct segment *segment;
-	int r = segment_new(&registry->quota, &registry->instance, registry->next_id, &session->who,
-			    what, now, &segment, why);
+	int r = what->name && what->name[0] ? policy_admit(&registry->policy, &registry->tallies,
+							   &session->who, what, &of, &share, why)
+					    : 0;
 
-	if (r != 0)
+	if (r == 0)
+		r = segment_new(&registry->quota, &registry->instance, registry->next_id,
+				&session->who, &of, what, now, &segment, why);
+	if (r != 0) {
+		tally_release(&share);
 		return r;
+	}
+	segment->rule_share = share;
 	r = add_to_tables(registry, segment);
 	if (r < 0) {
 		segment_free(segment, &registry->instance);
@@ -346,7 +368,7 @@ static int open_existing(struct registry *registry, struct session *session,
 			 struct segment *segment, const struct creation *what, uint64_t now,
 			 struct grant *ret, struct refusal *why)
 {
-	int r = check_access(segment, &session->who, ACCESS_READ | ACCESS_WRITE, why);
+	int r = registry_check_attach(segment, &session->who, false, why);
 
 	if (r != 0)
 		return r;
@@ -391,8 +413,7 @@ int registry_attach(struct registry *registry, struct session *session, uint64_t
 	int r = look_up(registry, &session->who, id, name, &segment, why);
 
 	if (r == 0)
-		r = check_access(segment, &session->who,
-				 read_only ? ACCESS_READ : ACCESS_READ | ACCESS_WRITE, why);
+		r = registry_check_attach(segment, &session->who, read_only, why);
 	if (r == 0)
 		r = grant_access(registry, session, segment, read_only, ret, why);
 	if (r == 0)

@@ -14,6 +14,7 @@
 #include "core/attachment.h"
 #include "core/journal.h"
 #include "core/locker.h"
+#include "core/policy.h"
 #include "core/recovery.h"
 #include "core/segment.h"
 #include "core/session.h"
@@ -22,6 +23,8 @@
 
 struct registry {
 	struct quota quota;
+	struct policy policy;
+	struct tally *tallies; /* of its rules, also former ones */
 	struct statistics statistics;
 	struct instance instance;
 	struct watch watch;
@@ -76,6 +79,9 @@ int registry_new(struct registry **ret, const struct quota_limits *limits, const
 /* Ends all segments. No session may have anything attached. Returns NULL. */
 struct registry *registry_free(struct registry *registry);
 
+/* From now on that policy decides; what exists stays as it is. Takes the rules over. */
+void registry_set_policy(struct registry *registry, struct policy *policy);
+
 /* Creates a segment and attaches the session to it for writing. 0, a refusal, or -errno. */
 int registry_create(struct registry *registry, struct session *session, const struct creation *what,
 		    uint64_t now, struct grant *ret, struct refusal *why);
@@ -84,6 +90,10 @@ int registry_create(struct registry *registry, struct session *session, const st
 int registry_attach(struct registry *registry, struct session *session, uint64_t id,
 		    const char *name, bool read_only, uint64_t now, struct grant *ret,
 		    struct refusal *why);
+
+/* Whether somebody may attach a segment that they have found: 0 or a refusal. */
+int registry_check_attach(const struct segment *segment, const struct credentials *who,
+			  bool read_only, struct refusal *why);
 
 /* Adds to a grant what its client needs to take permits by itself. */
 void registry_grant_lock(struct registry *registry, struct session *session, bool read_only,

@@ -15,12 +15,17 @@
 /* Off by one page, so that rounding up in the kernel and in clients cannot overflow. */
 #define SIZE_MAX_ALLOWED ((uint64_t)INT64_MAX - 4096)
 
-static int check(const struct credentials *who, const struct creation *what, struct refusal *why)
+int segment_check_maker(const struct credentials *who, struct refusal *why)
 {
-	if (!who->is_mapped)
-		return refuse(why, REFUSAL_DENIED,
-			      "uid %u stands for users that the daemon's namespace does not know",
-			      who->uid);
+	if (who->is_mapped)
+		return 0;
+	return refuse(why, REFUSAL_DENIED,
+		      "uid %u stands for users that the daemon's namespace does not know",
+		      who->uid);
+}
+
+static int check(const struct creation *what, struct refusal *why)
+{
 	if (what->size == 0)
 		return refuse(why, REFUSAL_INVALID, "the size is 0; a segment has at least 1 byte");
 	if (what->size > SIZE_MAX_ALLOWED)
@@ -81,7 +86,7 @@ static int make_semaphore(struct segment *segment, const struct instance *instan
 	return 0;
 }
 
-static struct segment *allocate(uint64_t id, const struct credentials *who,
+static struct segment *allocate(uint64_t id, const struct ownership *of,
 				const struct creation *what, uint64_t now)
 {
 	struct segment *segment = calloc(1, sizeof(*segment));
@@ -92,7 +97,7 @@ static struct segment *allocate(uint64_t id, const struct credentials *who,
 	text_copy(segment->name, sizeof(segment->name), what->name ? what->name : "");
 	segment->is_anonymous = !segment->name[0];
 	segment->size = what->size;
-	segment->ownership = (struct ownership){who->uid, who->gid, what->mode};
+	segment->ownership = *of;
 	segment->lifetime = what->lifetime;
 	segment->linger_ns = what->linger_ns;
 	segment->readers_lock = what->readers_lock;
@@ -105,14 +110,17 @@ static struct segment *allocate(uint64_t id, const struct credentials *who,
 }
 
 int segment_new(struct quota *quota, const struct instance *instance, uint64_t id,
-		const struct credentials *who, const struct creation *what, uint64_t now,
-		struct segment **ret, struct refusal *why)
+		const struct credentials *who, const struct ownership *of,
+		const struct creation *what, uint64_t now, struct segment **ret,
+		struct refusal *why)
 {
-	int r = check(who, what, why);
+	int r = segment_check_maker(who, why);
 
+	if (r == 0)
+		r = check(what, why);
 	if (r != 0)
 		return r;
-	struct segment *segment = allocate(id, who, what, now);
+	struct segment *segment = allocate(id, of, what, now);
 	if (!segment)
 		return -ENOMEM;
 	r = charge(quota, who->uid, segment, why);
@@ -137,6 +145,7 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 	close_fd(segment->fd);
 	charge_release(&segment->bytes_charge);
 	charge_release(&segment->segment_charge);
+	tally_release(&segment->rule_share);
 	free(segment);
 	return NULL;
 }
@@ -179,6 +188,15 @@ bool segment_is_visible(const struct segment *segment, const struct credentials 
 bool segment_may_lock(const struct segment *segment, bool read_only)
 {
 	return segment->semaphore.fd >= 0 && (!read_only || segment->readers_lock);
+}
+
+int segment_hand_over(struct segment *segment, const struct ownership *to)
+{
+	int r = semaphore_hand_over(&segment->semaphore, to, segment->readers_lock);
+
+	if (r == 0)
+		segment->ownership = *to;
+	return r;
 }
 
 /* The original descriptor is exchanged only here, which makes creation cheaper. */

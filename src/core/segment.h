@@ -18,6 +18,7 @@
 #include "core/name.h"
 #include "core/quota.h"
 #include "core/semaphore.h"
+#include "core/tally.h"
 #include "core/watch.h"
 
 enum lifetime {
@@ -78,6 +79,7 @@ struct segment {
 
 	struct charge segment_charge;
 	struct charge bytes_charge;
+	struct tally_share rule_share; /* in the rule of the policy that gave it its name */
 
 	struct watch_item watch;     /* while its clients are gone and its memory is not */
 	struct heap_item timer;      /* end of its linger, or the next test */
@@ -96,13 +98,21 @@ struct segment {
 	UT_hash_handle by_id, by_name, by_semaphore;
 };
 
+/* Whether somebody may make segments at all: users that we cannot tell apart may not. 0 or a refusal. */
+int segment_check_maker(const struct credentials *who, struct refusal *why);
+
 /*
- * Makes a segment as asked for, charged to the session's user, with its semaphore, and attached to
- * nobody. Returns 0, a refusal, or a negative errno; on failure nothing is left.
+ * Makes a segment as asked for, with that ownership, charged to the user who asks, with its semaphore,
+ * and attached to nobody. Returns 0, a refusal, or a negative errno; on failure nothing is left.
  */
 int segment_new(struct quota *quota, const struct instance *instance, uint64_t id,
-		const struct credentials *who, const struct creation *what, uint64_t now,
-		struct segment **ret, struct refusal *why);
+		const struct credentials *who, const struct ownership *of,
+		const struct creation *what, uint64_t now, struct segment **ret,
+		struct refusal *why);
+
+/* Gives it, and its semaphore, another owner, group and mode. What is charged stays charged to its
+ * maker. Returns 0 or -errno, and then all is as it was. */
+int segment_hand_over(struct segment *segment, const struct ownership *to);
 
 /* Frees it with all it owns; it must stand in no table, and have no attachments. Returns NULL. */
 struct segment *segment_free(struct segment *segment, const struct instance *instance);

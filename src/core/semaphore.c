@@ -184,6 +184,18 @@ int semaphore_create(struct semaphore *semaphore, const struct instance *instanc
 	return 0;
 }
 
+int semaphore_hand_over(struct semaphore *semaphore, const struct ownership *to, bool readers_lock)
+{
+	if (semaphore->fd < 0)
+		return 0;
+	/* Those whom the list lets in are out with this, whatever becomes of the new list. */
+	if (fchmod(semaphore->fd, 0600) < 0)
+		return -errno;
+	if (!let_in(semaphore->fd, to, readers_lock))
+		log_debug("semaphore %s can be had by descriptor only", semaphore->name);
+	return 0;
+}
+
 /* A file that cannot be made, or not be filled, says nothing about lists. */
 int semaphore_self_test(const struct instance *instance)
 {

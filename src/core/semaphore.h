@@ -32,6 +32,9 @@ void semaphore_fini(struct semaphore *semaphore, const struct instance *instance
 int semaphore_create(struct semaphore *semaphore, const struct instance *instance, unsigned permits,
 		     const struct ownership *of, bool readers_lock, bool *ret_by_descriptor_only);
 
+/* Lets those open it by name whom `to` lets write, and nobody else any more. Returns 0 or -errno. */
+int semaphore_hand_over(struct semaphore *semaphore, const struct ownership *to, bool readers_lock);
+
 /* Tries whether another user can be let in by name at all. 0, or -ENOTSUP or what else went wrong. */
 int semaphore_self_test(const struct instance *instance);
 

@@ -176,6 +176,249 @@ static void print_administrators(const void *field, FILE *to)
 		fprintf(to, "%u", gid);
 }
 
+/* --- the kinds of values in rules --- */
+
+/* Cuts the next word off a list; NULL: there is none. */
+static char *next_word(char **rest)
+{
+	char *word;
+
+	do
+		word = strsep(rest, " \t\r");
+	while (word && !word[0]);
+	return word;
+}
+
+/* Patterns, each terminated, and an empty one behind them. */
+static int parse_globs(const char *text, void *field, char why[static WHY_MAX])
+{
+	char copy[POLICY_LIST_MAX], globs[POLICY_LIST_MAX + 1] = "";
+	char *rest = copy, *end = globs;
+
+	text_copy(copy, sizeof(copy), text);
+	for (char *word; (word = next_word(&rest)); end += strlen(end) + 1) {
+		if (strchr(word, '/')) {
+			snprintf(why, WHY_MAX, "'%s' matches no name, for none has a '/'", word);
+			return -EINVAL;
+		}
+		memcpy(end, word, strlen(word) + 1);
+	}
+	if (end == globs)
+		return -EINVAL;
+	*end = '\0';
+	memcpy(field, globs, sizeof(globs));
+	return 0;
+}
+
+static void print_globs(const void *field, FILE *to)
+{
+	for (const char *glob = field; *glob; glob += strlen(glob) + 1)
+		fprintf(to, "%s%s", glob == field ? "" : " ", glob);
+}
+
+static int find_user(const char *text, uid_t *ret, char why[static WHY_MAX])
+{
+	uid_t uid;
+	int r = text[0] ? account_find_user(text, &uid) : -ENOENT;
+
+	if (r < 0)
+		return explain_account(r, "user", text, why);
+	if (!access_has_owner(&(struct ownership){.uid = uid})) {
+		snprintf(why, WHY_MAX, "user %u stands for all users that are not known here", uid);
+		return -EINVAL;
+	}
+	*ret = uid;
+	return 0;
+}
+
+static int add_user(struct policy_users *list, const char *word, char why[static WHY_MAX])
+{
+	struct policy_user *user = &list->users[list->n];
+	int r;
+
+	if (strcmp(word, "anyone") == 0 || strcmp(word, "nobody") == 0) {
+		snprintf(why, WHY_MAX, "'%s' stands alone", word);
+		return -EINVAL;
+	}
+	user->is_group = word[0] == '@';
+	r = user->is_group ? find_group(word + 1, &user->id, why) : find_user(word, &user->id, why);
+	if (r == 0)
+		list->n++;
+	return r;
+}
+
+static int parse_users(const char *text, void *field, char why[static WHY_MAX])
+{
+	struct policy_users list = {.anyone = strcmp(text, "anyone") == 0};
+	bool nobody = strcmp(text, "nobody") == 0;
+	char copy[POLICY_LIST_MAX];
+	char *rest = copy;
+	int r = text[0] ? 0 : -EINVAL;
+
+	text_copy(list.text, sizeof(list.text), list.anyone || nobody ? text : "");
+	text_copy(copy, sizeof(copy), list.anyone || nobody ? "" : text);
+	for (char *word; r == 0 && (word = next_word(&rest));) {
+		r = add_user(&list, word, why);
+		strcat(list.text, list.text[0] ? " " : "");
+		strcat(list.text, word);
+	}
+	if (r == 0)
+		*(struct policy_users *)field = list;
+	return r;
+}
+
+static void print_users(const void *field, FILE *to)
+{
+	fputs(((const struct policy_users *)field)->text, to);
+}
+
+static int parse_owner(const char *text, void *field, char why[static WHY_MAX])
+{
+	if (strcmp(text, "creator") != 0)
+		return find_user(text, field, why);
+	*(uid_t *)field = POLICY_CREATOR;
+	return 0;
+}
+
+static int parse_group(const char *text, void *field, char why[static WHY_MAX])
+{
+	if (strcmp(text, "creator") != 0)
+		return find_group(text, field, why);
+	*(gid_t *)field = POLICY_CREATOR;
+	return 0;
+}
+
+static void print_id(const void *field, FILE *to)
+{
+	id_t id = *(const id_t *)field;
+
+	if (id == POLICY_CREATOR)
+		fputs("creator", to);
+	else
+		fprintf(to, "%u", id);
+}
+
+static int parse_mode_max(const char *text, void *field, char why[static WHY_MAX])
+{
+	(void)why;
+	return parse_mode(text, field);
+}
+
+static int parse_forced_mode(const char *text, void *field, char why[static WHY_MAX])
+{
+	(void)why;
+	if (strcmp(text, "requested") != 0)
+		return parse_mode(text, field);
+	*(mode_t *)field = POLICY_AS_ASKED;
+	return 0;
+}
+
+static void print_mode(const void *field, FILE *to)
+{
+	mode_t mode = *(const mode_t *)field;
+
+	if (mode == POLICY_AS_ASKED)
+		fputs("requested", to);
+	else
+		fprintf(to, "%04o", mode);
+}
+
+static int find_lifetime(const char *word)
+{
+	for (int i = 0; i <= LIFETIME_PERSISTENT; i++)
+		if (strcmp(policy_lifetime_names[i], word) == 0)
+			return i;
+	return -ENOENT;
+}
+
+static int parse_lifetimes(const char *text, void *field, char why[static WHY_MAX])
+{
+	char copy[POLICY_LIST_MAX];
+	char *rest = copy;
+	unsigned lifetimes = 0;
+
+	(void)why;
+	text_copy(copy, sizeof(copy), text);
+	for (char *word; (word = next_word(&rest));) {
+		int lifetime = find_lifetime(word);
+		if (lifetime < 0)
+			return lifetime;
+		lifetimes |= 1u << lifetime;
+	}
+	if (!lifetimes)
+		return -EINVAL;
+	*(unsigned *)field = lifetimes;
+	return 0;
+}
+
+static void print_lifetimes(const void *field, FILE *to)
+{
+	unsigned lifetimes = *(const unsigned *)field;
+	const char *between = "";
+
+	for (int i = 0; i <= LIFETIME_PERSISTENT; i++)
+		if (lifetimes & 1u << i) {
+			fprintf(to, "%s%s", between, policy_lifetime_names[i]);
+			between = " ";
+		}
+}
+
+/* A limit of that kind, or none. */
+static int parse_limit(const char *text, uint64_t *field,
+		       int (*parse)(const char *text, uint64_t *ret))
+{
+	if (strcmp(text, "unlimited") != 0)
+		return parse(text, field);
+	*field = POLICY_UNLIMITED;
+	return 0;
+}
+
+static bool print_unlimited(const void *field, FILE *to)
+{
+	if (*(const uint64_t *)field != POLICY_UNLIMITED)
+		return false;
+	fputs("unlimited", to);
+	return true;
+}
+
+static int parse_time_limit(const char *text, void *field, char why[static WHY_MAX])
+{
+	(void)why;
+	return parse_limit(text, field, parse_duration_ms);
+}
+
+static void print_time_limit(const void *field, FILE *to)
+{
+	if (!print_unlimited(field, to))
+		print_duration(field, to);
+}
+
+static int parse_size_limit(const char *text, void *field, char why[static WHY_MAX])
+{
+	(void)why;
+	return parse_limit(text, field, parse_size);
+}
+
+static void print_size_limit(const void *field, FILE *to)
+{
+	char buffer[FORMAT_MAX];
+
+	if (!print_unlimited(field, to))
+		fputs(format_size(*(const uint64_t *)field, buffer), to);
+}
+
+static int parse_count_limit(const char *text, void *field, char why[static WHY_MAX])
+{
+	(void)why;
+	return parse_limit(text, field, parse_u64);
+}
+
+static void print_count_limit(const void *field, FILE *to)
+{
+	if (!print_unlimited(field, to))
+		print_count(field, to);
+}
+
 static const struct kind path = {"an absolute path of at most 107 bytes", parse_path, print_path};
 static const struct kind level = {"error, warning, notice, info or debug", parse_level,
 				  print_level};
@@ -188,13 +431,36 @@ static const struct kind amount = {
 static const struct kind administrators = {"a group, by name or number, or none",
 					   parse_administrators, print_administrators};
 
+static const struct kind globs = {"patterns as in fnmatch(3), separated by spaces", parse_globs,
+				  print_globs};
+static const struct kind users = {"anyone, nobody, or users and @groups, by name or number, "
+				  "separated by spaces",
+				  parse_users, print_users};
+static const struct kind owner = {"a user, by name or number, or creator", parse_owner, print_id};
+static const struct kind group = {"a group, by name or number, or creator", parse_group, print_id};
+static const struct kind forced_mode = {"permission bits in octal, 0 to 0777, or requested",
+					parse_forced_mode, print_mode};
+static const struct kind mode_max = {"permission bits in octal, 0 to 0777", parse_mode_max,
+				     print_mode};
+static const struct kind lifetimes = {"some of clients, owner and persistent, separated by spaces",
+				      parse_lifetimes, print_lifetimes};
+static const struct kind time_limit = {"a time, with ms, s, min, h or d; or unlimited",
+				       parse_time_limit, print_time_limit};
+static const struct kind size_limit = {"bytes, with K, M, G or T; or unlimited", parse_size_limit,
+				       print_size_limit};
+static const struct kind count_limit = {"a number, or unlimited", parse_count_limit,
+					print_count_limit};
+
 /* --- the table -------------------------------------------------------------------------------- */
+
+/* The section of the rules; behind it stands the name of each. */
+#define RULE "rule"
 
 static const struct option {
 	const char *section;
 	const char *name;
 	const struct kind *kind;
-	size_t offset;
+	size_t offset;        /* in struct config, of a rule's in struct policy_rule */
 	const char *standard; /* the default */
 	const char *help;
 } options[] = {
@@ -239,20 +505,54 @@ static const struct option {
 	 "The sizes of all segments together, whether their pages are in use or not."},
 	{"limits", "bytes_per_user", &amount, offsetof(struct config, bytes_per_user), "50%",
 	 "The sizes of the segments that one user created."},
+	{RULE, "names", &globs, offsetof(struct policy_rule, names), "*",
+	 "The names that the rule is for. The first rule of all that has a pattern for a name "
+	 "decides on it."},
+	{RULE, "create", &users, offsetof(struct policy_rule, create), "anyone",
+	 "Who may create segments of these names, or publish under them. Privileged users always "
+	 "may."},
+	{RULE, "owner", &owner, offsetof(struct policy_rule, owner), "creator",
+	 "Who owns such a segment. It counts in the limits of its creator all the same."},
+	{RULE, "group", &group, offsetof(struct policy_rule, group), "creator",
+	 "The group of such a segment."},
+	{RULE, "mode", &forced_mode, offsetof(struct policy_rule, mode), "requested",
+	 "The mode of such a segment, whatever its creator asks for."},
+	{RULE, "mode_max", &mode_max, offsetof(struct policy_rule, mode_max), "0777",
+	 "The bits that may be set in the mode that is asked for. With others, the segment is "
+	 "refused."},
+	{RULE, "lifetimes", &lifetimes, offsetof(struct policy_rule, lifetimes),
+	 "clients owner persistent", "The lifetimes that may be asked for."},
+	{RULE, "linger_max", &time_limit, offsetof(struct policy_rule, linger_max_ms), "unlimited",
+	 "How long such a segment may be asked to linger. 0 lets none linger."},
+	{RULE, "size_max", &size_limit, offsetof(struct policy_rule, size_max), "unlimited",
+	 "The size of one such segment."},
+	{RULE, "segments_max", &count_limit, offsetof(struct policy_rule, segments_max),
+	 "unlimited",
+	 "Segments that got their names by this rule, of all users together, also those without a "
+	 "name by now whose memory is still in use."},
+	{RULE, "bytes_max", &size_limit, offsetof(struct policy_rule, bytes_max), "unlimited",
+	 "The sizes of those."},
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
 
-static void *field_of(struct config *config, const struct option *option)
+static bool is_of_rules(const struct option *option)
 {
-	return (char *)config + option->offset;
+	return strcmp(option->section, RULE) == 0;
 }
 
 void config_init(struct config *config)
 {
 	char why[WHY_MAX];
 
-	for (size_t i = 0; i < N_OPTIONS; i++)
-		options[i].kind->parse(options[i].standard, field_of(config, &options[i]), why);
+	*config = (struct config){0};
+	for (const struct option *option = options; option < options + N_OPTIONS; option++)
+		if (!is_of_rules(option))
+			option->kind->parse(option->standard, (char *)config + option->offset, why);
+}
+
+void config_fini(struct config *config)
+{
+	policy_fini(&config->policy);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -286,9 +586,53 @@ static void fail(struct reading *reading, const char *format, ...)
 static bool is_section(const char *name)
 {
 	for (size_t i = 0; i < N_OPTIONS; i++)
-		if (strcmp(options[i].section, name) == 0)
+		if (!is_of_rules(&options[i]) && strcmp(options[i].section, name) == 0)
 			return true;
 	return false;
+}
+
+/* The name of a rule whose section that is, or NULL. */
+static const char *rule_of(const char *section)
+{
+	size_t length = strlen(RULE);
+
+	return strncmp(section, RULE, length) == 0 && section[length] == ' ' ? section + length + 1
+									     : NULL;
+}
+
+static bool is_rule_name(const char *name)
+{
+	size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				     "0123456789_.-");
+
+	return length > 0 && length <= POLICY_RULE_NAME_MAX && !name[length];
+}
+
+static const char *last_part(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+
+	return slash ? slash + 1 : file;
+}
+
+/* Its options may be given anew; inih calls back for those, and for a section not at all. */
+static void begin_rule(struct reading *reading, const char *name)
+{
+	struct policy *policy = &reading->config->policy;
+	const struct policy_rule *former = policy_by_name(policy, name);
+
+	if (!is_rule_name(name))
+		fail(reading,
+		     "'%s' cannot be the name of a rule: 1 to %d letters, digits, '_', '.' or '-'",
+		     name, POLICY_RULE_NAME_MAX);
+	else if (former)
+		fail(reading, "there is a rule '%s' already, at %s line %u", name, former->file,
+		     former->line);
+	else if (!policy_add(policy, name, last_part(reading->path), (unsigned)reading->line))
+		fail(reading, "there is no memory for one more rule");
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		if (is_of_rules(&options[i]))
+			reading->seen[i] = false;
 }
 
 static void check_section(struct reading *reading, char *text)
@@ -302,6 +646,8 @@ static void check_section(struct reading *reading, char *text)
 	*end = '\0';
 	if (end[1 + strspn(end + 1, " \t\r")] != '\0')
 		fail(reading, "there is something behind the section's ']'");
+	else if (rule_of(text + 1))
+		begin_rule(reading, rule_of(text + 1));
 	else if (!is_section(text + 1))
 		fail(reading, "there is no section [%s]", text + 1);
 }
@@ -357,6 +703,8 @@ static char *next_line(char *buffer, int room, void *context)
 
 static const struct option *find_option(const char *section, const char *name)
 {
+	if (rule_of(section))
+		section = RULE;
 	for (size_t i = 0; i < N_OPTIONS; i++)
 		if (strcmp(options[i].section, section) == 0 && strcmp(options[i].name, name) == 0)
 			return &options[i];
@@ -366,7 +714,10 @@ static const struct option *find_option(const char *section, const char *name)
 static void set(struct reading *reading, const struct option *option, const char *value)
 {
 	char why[WHY_MAX] = "";
-	int r = option->kind->parse(value, field_of(reading->config, option), why);
+	struct policy *policy = &reading->config->policy;
+	char *base = is_of_rules(option) ? (char *)&policy->rules[policy->n - 1]
+					 : (char *)reading->config;
+	int r = option->kind->parse(value, base + option->offset, why);
 
 	if (r < 0 && why[0])
 		fail(reading, "%s = %s: %s", option->name, value, why);
@@ -393,11 +744,26 @@ static int take_value(void *context, const char *section, const char *name, cons
 	return reading->error[0] ? 0 : 1;
 }
 
+/* What only shows when all of a rule is there. */
+static void check_rules(struct reading *reading, size_t first)
+{
+	const struct policy *policy = &reading->config->policy;
+
+	for (size_t i = first; i < policy->n; i++) {
+		const struct policy_rule *rule = &policy->rules[i];
+		reading->line = (int)rule->line;
+		if (rule->mode != POLICY_AS_ASKED && rule->mode & ~rule->mode_max)
+			fail(reading, "rule '%s' has mode %04o, and allows mode_max %04o",
+			     rule->name, rule->mode, rule->mode_max);
+	}
+}
+
 /* Reads one file into `config`, which is a scratch copy: on error it may have been changed. */
 static int read_file(struct config *config, const char *file, char *error)
 {
 	_cleanup_fclose_ FILE *stream = fopen(file, "re");
 	struct reading reading = {.path = file, .file = stream, .config = config, .error = error};
+	size_t rules_before = config->policy.n;
 
 	error[0] = '\0';
 	if (!stream) {
@@ -411,6 +777,8 @@ static int read_file(struct config *config, const char *file, char *error)
 	}
 	if (ferror(stream) && !error[0])
 		snprintf(error, CONFIG_ERROR_MAX, "%s: %s", file, strerror(errno));
+	if (!error[0])
+		check_rules(&reading, rules_before);
 	return error[0] ? -EINVAL : 0;
 }
 
@@ -461,8 +829,10 @@ int config_load(struct config *ret, const char *file, char error[static CONFIG_E
 		r = 0;
 	if (r == 0 && !file)
 		r = read_folder(&scratch, SYSTEM_FOLDER, error);
-	if (r < 0)
+	if (r < 0) {
+		config_fini(&scratch);
 		return -EINVAL;
+	}
 	*ret = scratch;
 	return 0;
 }
@@ -526,13 +896,17 @@ static void print_manual(const struct option *option, FILE *to)
 	fprintf(to, "\n.Pp\nThe value is %s.\n", option->kind->form);
 }
 
-static void print_option(const struct config *config, const struct option *option,
-			 enum config_form form, FILE *to)
+static void print_option(const void *base, const struct option *option, enum config_form form,
+			 FILE *to)
 {
+	if (form == CONFIG_MANUAL) {
+		print_manual(option, to);
+		return;
+	}
 	fputc('\n', to);
 	print_comment(option->help, to);
 	fprintf(to, "%s%s = ", form == CONFIG_TEMPLATE ? "#" : "", option->name);
-	option->kind->print((const char *)config + option->offset, to);
+	option->kind->print((const char *)base + option->offset, to);
 	fputc('\n', to);
 }
 
@@ -545,19 +919,49 @@ static void print_section(const char *section, bool is_first, enum config_form f
 		fprintf(to, "%s[%s]\n", is_first ? "" : "\n", section);
 }
 
+/* Here without the explanations, which one rule after another would repeat. */
+static void print_rule(const struct policy_rule *rule, FILE *to)
+{
+	fprintf(to, "\n[" RULE " %s]\n", rule->name);
+	for (const struct option *option = options; option < options + N_OPTIONS; option++)
+		if (is_of_rules(option)) {
+			fprintf(to, "%s = ", option->name);
+			option->kind->print((const char *)rule + option->offset, to);
+			fputc('\n', to);
+		}
+}
+
+/* What a rule may have. */
+static void print_rule_options(enum config_form form, FILE *to)
+{
+	struct policy_rule rule;
+
+	policy_rule_init(&rule, "", "", 1);
+	if (form == CONFIG_MANUAL)
+		print_section(RULE " NAME", false, form, to);
+	else
+		fputs("\n#[" RULE " NAME]\n", to);
+	for (const struct option *option = options; option < options + N_OPTIONS; option++)
+		if (is_of_rules(option))
+			print_option(&rule, option, form, to);
+}
+
 void config_print(const struct config *config, enum config_form form, FILE *to)
 {
 	const char *section = "";
 
 	for (const struct option *option = options; option < options + N_OPTIONS; option++) {
+		if (is_of_rules(option))
+			continue;
 		if (strcmp(section, option->section) != 0)
 			print_section(option->section, option == options, form, to);
 		section = option->section;
-		if (form == CONFIG_MANUAL)
-			print_manual(option, to);
-		else
-			print_option(config, option, form, to);
+		print_option(config, option, form, to);
 	}
+	if (form != CONFIG_VALUES)
+		print_rule_options(form, to);
+	for (size_t i = 0; form == CONFIG_VALUES && i < config->policy.n; i++)
+		print_rule(&config->policy.rules[i], to);
 	if (form == CONFIG_MANUAL)
 		fputs(".El\n", to);
 }

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "core/access.h"
+#include "core/policy.h"
 #include "core/quota.h"
 
 #define CONFIG_ERROR_MAX 512
@@ -34,16 +35,18 @@ struct config {
 	uint64_t waits, waits_per_user;
 	uint64_t subscriptions, subscriptions_per_user;
 	struct config_amount bytes, bytes_per_user;
+	struct policy policy; /* owned */
 };
 
 /* The defaults alone. */
 void config_init(struct config *config);
+void config_fini(struct config *config);
 
 /*
  * Reads FILE alone, or where it is NULL the system's file, if there is one, and then its .conf.d/
  * files in the order of their names, on top of the defaults.
  *
- * Returns 0, or -EINVAL with file, line and what is wrong in `error`; then *ret is untouched.
+ * Users and groups are looked up now. Returns 0, or -EINVAL with file, line and what is wrong in `error`; then *ret is untouched.
  */
 int config_load(struct config *ret, const char *file, char error[static CONFIG_ERROR_MAX]);
 

@@ -279,7 +279,7 @@ static void prepare_process(void)
 int main(int argc, char **argv)
 {
 	struct arguments arguments;
-	struct config config;
+	CLEANUP(config_fini) struct config config = {0};
 	char error[CONFIG_ERROR_MAX];
 
 	fill_standard_descriptors();

@@ -77,6 +77,7 @@ static void apply_log_level(const struct server *server)
 static void apply_config(struct server *server)
 {
 	config_limits(&server->config, &server->registry->quota.limits);
+	registry_set_policy(server->registry, &server->config.policy);
 	access_set_administrators(server->config.administrators);
 	apply_log_level(server);
 }
@@ -188,6 +189,7 @@ static int set_up(struct server *server)
 		log_error("cannot use %s for semaphores: %s", SHM_FOLDER, strerror(-r));
 		return r;
 	}
+	registry_set_policy(server->registry, &server->config.policy);
 	access_set_administrators(server->config.administrators);
 	server->loop = event_base_new();
 	if (!server->loop || event_base_priority_init(server->loop, PRIORITIES) < 0)
@@ -208,7 +210,7 @@ static int set_up(struct server *server)
 	return r;
 }
 
-int server_new(struct server **ret, const struct config *config, struct listener *listener)
+int server_new(struct server **ret, struct config *config, struct listener *listener)
 {
 	struct server *server = calloc(1, sizeof(*server));
 
@@ -217,6 +219,7 @@ int server_new(struct server **ret, const struct config *config, struct listener
 		return -ENOMEM;
 	}
 	server->config = *config;
+	config->policy = (struct policy){0};
 	server->log_level_override = LOG_LEVELS;
 	server->listener = listener;
 	server->processes.epoll = -1;
@@ -253,6 +256,7 @@ struct server *server_free(struct server *server)
 	registry_free(server->registry);
 	if (server->loop)
 		event_base_free(server->loop);
+	config_fini(&server->config);
 	free(server);
 	return NULL;
 }

@@ -53,10 +53,10 @@ struct server {
 void server_block_signals(void);
 
 /*
- * Sets everything up, but accepts nobody yet. Takes the listener over, also on failure. Returns 0 or
- * -errno, and then the log says why.
+ * Sets everything up, but accepts nobody yet. Takes the listener over, also on failure, and
+ * the configuration's policy. Returns 0 or -errno, and then the log says why.
  */
-int server_new(struct server **ret, const struct config *config, struct listener *listener);
+int server_new(struct server **ret, struct config *config, struct listener *listener);
 struct server *server_free(struct server *server);
 
 /* Serves until SIGTERM or SIGINT. Returns 0 or -errno. */

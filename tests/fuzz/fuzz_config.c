@@ -25,6 +25,33 @@ static void check_same_amount(const struct config_amount *a, const struct config
 	HOLDS(a->value == b->value && a->is_percent == b->is_percent);
 }
 
+/* But for where they stand. */
+static void check_same_rules(const struct policy *a, const struct policy *b)
+{
+	HOLDS(a->n == b->n);
+	for (size_t i = 0; i < a->n; i++) {
+		struct policy_rule moved = b->rules[i];
+		moved.line = a->rules[i].line;
+		memcpy(moved.file, a->rules[i].file, sizeof(moved.file));
+		HOLDS(memcmp(&moved, &a->rules[i], sizeof(moved)) == 0);
+	}
+}
+
+/* What policy.c walks through has its ends. */
+static void check_rule(const struct policy_rule *rule)
+{
+	const char *glob = rule->names;
+
+	HOLDS(rule->line > 0 && rule->name[0] && memchr(rule->name, '\0', sizeof(rule->name)));
+	while (*glob)
+		glob += strlen(glob) + 1;
+	HOLDS(glob < rule->names + sizeof(rule->names));
+	HOLDS(rule->create.n <= POLICY_USERS_MAX &&
+	      memchr(rule->create.text, '\0', POLICY_LIST_MAX));
+	HOLDS(rule->mode_max <= 0777 && (rule->mode <= 0777 || rule->mode == POLICY_AS_ASKED));
+	HOLDS(rule->lifetimes && !(rule->lifetimes & ~POLICY_ALL_LIFETIMES));
+}
+
 static void check_same(const struct config *a, const struct config *b)
 {
 	HOLDS(strcmp(a->socket, b->socket) == 0);
@@ -36,6 +63,7 @@ static void check_same(const struct config *a, const struct config *b)
 	      a->attachments_per_user == b->attachments_per_user);
 	check_same_amount(&a->bytes, &b->bytes);
 	check_same_amount(&a->bytes_per_user, &b->bytes_per_user);
+	check_same_rules(&a->policy, &b->policy);
 }
 
 /* What the daemon relies on. */
@@ -48,6 +76,8 @@ static void check_values(const struct config *config)
 	HOLDS(config->unread_timeout_ms > 0 && config->unread_timeout_ms <= UINT32_MAX);
 	HOLDS(!config->bytes.is_percent || config->bytes.value <= 100);
 	HOLDS(!config->bytes_per_user.is_percent || config->bytes_per_user.value <= 100);
+	for (size_t i = 0; i < config->policy.n; i++)
+		check_rule(&config->policy.rules[i]);
 	config_limits(config, &limits);
 }
 
@@ -66,6 +96,7 @@ static void check_read_back(const struct config *config)
 		fprintf(stderr, "%s\n", error);
 	HOLDS(r == 0);
 	check_same(config, &again);
+	config_fini(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -86,5 +117,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	}
 	check_values(&config);
 	check_read_back(&config);
+	config_fini(&config);
 	return 0;
 }

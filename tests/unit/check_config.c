@@ -150,6 +150,153 @@ START_TEST(shares_are_of_the_machine)
 }
 END_TEST
 
+/* --- rules ------------------------------------------------------------------------------------- */
+
+START_TEST(rules_are_read_in_their_order)
+{
+	struct config config = load("[rule a]\n"
+				    "names = x*\ty[ab] ; as an example\n"
+				    "create = root  @root 1234 @4321\n"
+				    "owner = root\n"
+				    "group = 55\n"
+				    "mode_max = 0660\n"
+				    "lifetimes = persistent clients\n"
+				    "linger_max = 1.5s\n"
+				    "size_max = 1M\n"
+				    "segments_max = 5\n"
+				    "bytes_max = unlimited\n"
+				    "[limits]\n"
+				    "clients = 5\n"
+				    "[rule b.c-D_1]\n"
+				    "mode = 640\n"
+				    "create = nobody\n");
+	const struct policy_rule *a = &config.policy.rules[0], *b = &config.policy.rules[1];
+
+	ck_assert_uint_eq(config.policy.n, 2);
+	ck_assert_str_eq(a->name, "a");
+	ck_assert_str_eq(a->file, "test.conf");
+	ck_assert_uint_eq(a->line, 1);
+	ck_assert_mem_eq(a->names, "x*\0y[ab]\0", 10);
+	ck_assert_str_eq(a->create.text, "root @root 1234 @4321");
+	ck_assert_uint_eq(a->create.n, 4);
+	ck_assert(!a->create.users[0].is_group && a->create.users[0].id == 0);
+	ck_assert(a->create.users[1].is_group && a->create.users[1].id == 0);
+	ck_assert(!a->create.users[2].is_group && a->create.users[2].id == 1234);
+	ck_assert(a->create.users[3].is_group && a->create.users[3].id == 4321);
+	ck_assert(a->owner == 0 && a->group == 55 && a->mode == POLICY_AS_ASKED);
+	ck_assert_uint_eq(a->mode_max, 0660);
+	ck_assert_uint_eq(a->lifetimes, 1u << LIFETIME_PERSISTENT | 1u << LIFETIME_CLIENTS);
+	ck_assert_uint_eq(a->linger_max_ms, 1500);
+	ck_assert_uint_eq(a->size_max, 1 << 20);
+	ck_assert_uint_eq(a->segments_max, 5);
+	ck_assert_uint_eq(a->bytes_max, POLICY_UNLIMITED);
+	ck_assert_str_eq(b->name, "b.c-D_1");
+	ck_assert_uint_eq(b->line, 14);
+	ck_assert(b->mode == 0640 && b->create.n == 0 && !b->create.anyone);
+	config_fini(&config);
+}
+END_TEST
+
+/* What the manual says of them is what a rule without options has. */
+START_TEST(a_rule_has_the_defaults_of_the_manual)
+{
+	struct config plain = load("[rule a]\n");
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	config_print(&plain, CONFIG_MANUAL, file);
+	fclose(file);
+	char *all = strdup("[rule a]\n");
+	for (char *at = strstr(text, "[rule NAME"); (at = strstr(at, ".It Ic ")); at++) {
+		char name[32], value[64];
+		ck_assert_int_eq(sscanf(at, ".It Ic %31s No = Ar %63[^\n]", name, value), 2);
+		char *more;
+		ck_assert_int_gt(asprintf(&more, "%s%s = %s\n", all, name, value), 0);
+		free(all);
+		all = more;
+	}
+	struct config written = load(all);
+	ck_assert_uint_eq(written.policy.n, 1);
+	ck_assert_mem_eq(&written.policy.rules[0], &plain.policy.rules[0],
+			 sizeof(struct policy_rule));
+	ck_assert_int_eq(memcmp(strrchr(all, '\n') - 9, "unlimited", 9), 0);
+	free(all);
+	config_fini(&written);
+	config_fini(&plain);
+}
+END_TEST
+
+START_TEST(bad_rules_are_errors)
+{
+	static const struct {
+		const char *options, *says;
+	} bad[] = {
+		{"names =", "names = : not patterns"},
+		{"names = a /b", "'/b' matches no name"},
+		{"create =", "not anyone, nobody, or users"},
+		{"create = root nosuch", "there is no user 'nosuch'"},
+		{"create = @nosuch", "there is no group 'nosuch'"},
+		{"create = @", "there is no group ''"},
+		{"create = root anyone", "'anyone' stands alone"},
+		{"create = nobody root", "'nobody' stands alone"},
+		{"create = 4294967295", "4294967295 is no number of a user"},
+		{"create = @4294967296", "is no number of a group"},
+		{"create = 65534", "user 65534 stands for all users"},
+		{"create = @65534", "group 65534 stands for all groups"},
+		{"create = root,bin", "there is no user 'root,bin'"},
+		{"owner = nosuch", "owner = nosuch: there is no user 'nosuch'"},
+		{"owner = @root", "there is no user '@root'"},
+		{"group = nosuch", "there is no group 'nosuch'"},
+		{"mode = 1777", "mode = 1777: not permission bits"},
+		{"mode = rw", "not permission bits"},
+		{"mode_max = requested", "not permission bits"},
+		{"lifetimes =", "not some of clients"},
+		{"lifetimes = clients owners", "not some of clients"},
+		{"linger_max = 5 s", "not a time"},
+		{"linger_max = -1", "not a time"},
+		{"size_max = 50%", "not bytes"},
+		{"segments_max = 1K", "not a number"},
+		{"bytes_max = many", "not bytes"},
+		{"clients = 5", "no option 'clients' in section [rule r]"},
+		{"size_max = 1\nsize_max = 2", "'size_max' is set a second"},
+	};
+	char text[128];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), "[rule r]\n%s\n[rule s]\nsize_max = 3\n",
+			 bad[i].options);
+		refuse_text(text, strstr(bad[i].options, "\n") ? 3 : 2, bad[i].says);
+	}
+	refuse_text("[rule r]\nmode_max = 0640\n\nmode = 0660\n", 1,
+		    "rule 'r' has mode 0660, and allows mode_max 0640");
+}
+END_TEST
+
+/* inih would cut a section's name off after 49 bytes, and find its options in another one. */
+START_TEST(bad_names_of_rules_are_errors)
+{
+	char text[128];
+	struct config config;
+
+	refuse_text("[rule]\n", 1, "no section [rule]");
+	refuse_text("[rule ]\n", 1, "'' cannot be the name of a rule");
+	refuse_text("[rule  a]\n", 1, "' a' cannot be");
+	refuse_text("[rule a b]\n", 1, "'a b' cannot be");
+	refuse_text("[rule a\xc3\xa9]\n", 1, "cannot be");
+	refuse_text("[rule a ;b]\n", 1, "cannot be");
+	refuse_text("[rule a]\n[limits]\n[rule a]\n", 3,
+		    "there is a rule 'a' already, at test.conf line 1");
+	snprintf(text, sizeof(text), "[rule %040d]\nsegments_max = 7\n", 1);
+	config = load(text);
+	ck_assert_uint_eq(config.policy.rules[0].segments_max, 7);
+	ck_assert_uint_eq(strlen(config.policy.rules[0].name), 40);
+	config_fini(&config);
+	snprintf(text, sizeof(text), "[rule %041d]\nsegments_max = 7\n", 1);
+	refuse_text(text, 1, "1 to 40 letters");
+}
+END_TEST
+
 /* --- what inih alone would let through (design.md, fact 17) ----------------------------------- */
 
 /* Text of a line of that length, which sets a path. */
@@ -402,6 +549,26 @@ START_TEST(printed_values_read_back)
 }
 END_TEST
 
+START_TEST(rules_read_back)
+{
+	struct config config = load(
+		"[rule a]\nnames = x* y?\ncreate = 1 @2\nowner = 3\ngroup = 4\nmode = 0640\n"
+		"[rule b]\nmode_max = 0\nlifetimes = owner\nlinger_max = 0\nsize_max = 3K\n"
+		"segments_max = 0\nbytes_max = 12345\ncreate = nobody\n");
+	_cleanup_free_ char *text = print(&config, CONFIG_VALUES);
+	struct config again = load(text);
+
+	ck_assert_uint_eq(again.policy.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		again.policy.rules[i].line = config.policy.rules[i].line;
+		ck_assert_mem_eq(&again.policy.rules[i], &config.policy.rules[i],
+				 sizeof(struct policy_rule));
+	}
+	config_fini(&again);
+	config_fini(&config);
+}
+END_TEST
+
 START_TEST(the_template_changes_nothing)
 {
 	struct config config;
@@ -477,6 +644,11 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, administrators_are_found_by_name_and_number);
 	tcase_add_test(tests, harmless_forms_are_read);
 	tcase_add_test(tests, shares_are_of_the_machine);
+	tcase_add_test(tests, rules_are_read_in_their_order);
+	tcase_add_test(tests, a_rule_has_the_defaults_of_the_manual);
+	tcase_add_test(tests, bad_rules_are_errors);
+	tcase_add_test(tests, bad_names_of_rules_are_errors);
+	tcase_add_test(tests, rules_read_back);
 	tcase_add_test(tests, a_long_line_is_an_error);
 	tcase_add_test(tests, the_tail_of_a_long_line_is_not_read);
 	tcase_add_test(tests, an_indented_line_is_an_error);

@@ -35,11 +35,12 @@ static struct segment *make(uint64_t id, unsigned permits)
 {
 	struct creation what = {.name = "a", .size = 1, .mode = 0600, .permits = permits};
 	struct segment *made = NULL;
+	struct ownership of = {geteuid(), getegid(), 0600};
 	struct credentials who;
 	struct refusal why;
 
 	credentials_init(&who, geteuid(), getegid(), NULL, 0);
-	ck_assert_int_eq(segment_new(&quota, &instance, id, &who, &what, now, &made, &why), 0);
+	ck_assert_int_eq(segment_new(&quota, &instance, id, &who, &of, &what, now, &made, &why), 0);
 	ck_assert_int_eq(recovery_add(&recovery, made), 0);
 	return made;
 }

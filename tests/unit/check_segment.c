@@ -19,6 +19,7 @@ static struct quota quota;
 static struct instance instance;
 static struct credentials alice, bob, ourselves;
 static struct creation what;
+static struct ownership of;
 static struct refusal why;
 
 static void set_up(void)
@@ -32,6 +33,7 @@ static void set_up(void)
 	credentials_init(&alice, ALICE, ALICE, NULL, 0);
 	credentials_init(&bob, BOB, BOB, NULL, 0);
 	credentials_init(&ourselves, geteuid(), getegid(), NULL, 0);
+	of = (struct ownership){ALICE, ALICE, 0640};
 	what = (struct creation){.name = "a", .size = 100, .mode = 0640, .permits = 2};
 }
 
@@ -46,7 +48,7 @@ static void tear_down(void)
 static struct segment *make(void)
 {
 	struct segment *segment = NULL;
-	int r = segment_new(&quota, &instance, 42, &alice, &what, 7, &segment, &why);
+	int r = segment_new(&quota, &instance, 42, &alice, &of, &what, 7, &segment, &why);
 
 	ck_assert_msg(r == 0, "refused: %s", why.text);
 	return segment;
@@ -162,7 +164,7 @@ START_TEST(a_failure_leaves_nothing)
 
 	/* No folder for the semaphore. */
 	instance.folder = -1;
-	ck_assert_int_eq(segment_new(&quota, &instance, 42, &alice, &what, 7, &segment, &why),
+	ck_assert_int_eq(segment_new(&quota, &instance, 42, &alice, &of, &what, 7, &segment, &why),
 			 REFUSAL_INTERNAL);
 	unit_assert_has(why.text, "semaphore");
 	unit_assert_has(why.text, strerror(EBADF));
@@ -172,7 +174,7 @@ START_TEST(a_failure_leaves_nothing)
 	ck_assert_ptr_null(quota.users);
 	/* Bytes over the limit: the charge for the segment goes back too. */
 	quota.limits.total[QUOTA_BYTES] = 99;
-	ck_assert_int_eq(segment_new(&quota, &instance, 42, &alice, &what, 7, &segment, &why),
+	ck_assert_int_eq(segment_new(&quota, &instance, 42, &alice, &of, &what, 7, &segment, &why),
 			 REFUSAL_LIMIT);
 	ck_assert_ptr_null(quota.users);
 	ck_assert_uint_eq(unit_descriptors(), before);
@@ -187,7 +189,7 @@ START_TEST(the_size_has_an_end)
 	what.size = (uint64_t)INT64_MAX - 4096;
 	segment_free(make(), &instance);
 	what.size++;
-	ck_assert_int_eq(segment_new(&quota, &instance, 42, &alice, &what, 7, &segment, &why),
+	ck_assert_int_eq(segment_new(&quota, &instance, 42, &alice, &of, &what, 7, &segment, &why),
 			 REFUSAL_INVALID);
 	unit_assert_has(why.text, "9223372036854771711");
 }

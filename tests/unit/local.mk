@@ -32,6 +32,7 @@ CORE_UNITS = \
 DAEMON_UNITS = \
 	tests/unit/check_config \
 	tests/unit/check_helper \
+	tests/unit/check_policy \
 	tests/unit/check_process
 CLIENT_UNITS = \
 	tests/unit/check_gate \
@@ -130,6 +131,9 @@ tests_unit_check_watch_LDADD = $(UNIT_CORE)
 tests_unit_check_helper_SOURCES = tests/unit/check_helper.c $(UNIT)
 tests_unit_check_helper_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_helper_LDADD = $(UNIT_DAEMON)
+tests_unit_check_policy_SOURCES = tests/unit/check_policy.c $(UNIT)
+tests_unit_check_policy_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_policy_LDADD = $(UNIT_DAEMON)
 tests_unit_check_process_SOURCES = tests/unit/check_process.c $(UNIT)
 tests_unit_check_process_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_process_LDADD = $(UNIT_DAEMON)
