@@ -4,6 +4,7 @@ libcore_la_SOURCES = \
 	src/core/access.c src/core/access.h \
 	src/core/attachment.c src/core/attachment.h \
 	src/core/ending.c src/core/ending.h \
+	src/core/explain.c src/core/explain.h \
 	src/core/journal.c src/core/journal.h \
 	src/core/instance.c src/core/instance.h \
 	src/core/lease.c src/core/lease.h \

@@ -294,6 +294,80 @@ int shmd_show(struct shmd *connection, const char *name, struct shmd_details **r
 	return 0;
 }
 
+/* --- the policy ------------------------------------------------------------------------------- */
+
+/* An explanation with what its pointers point to. */
+struct explained {
+	struct shmd_explanation explanation; /* first: what the program has */
+	struct wire_explained *reply;        /* owned */
+};
+
+static void read_explanation(struct wire_explained *reply, struct shmd_explanation *ret)
+{
+	reply->rule[sizeof(reply->rule) - 1] = '\0';
+	reply->file[sizeof(reply->file) - 1] = '\0';
+	reply->create[sizeof(reply->create) - 1] = '\0';
+	reply->read[sizeof(reply->read) - 1] = '\0';
+	reply->write[sizeof(reply->write) - 1] = '\0';
+	*ret = (struct shmd_explanation){
+		.uid = reply->uid,
+		.rule = or_null(reply->rule),
+		.file = or_null(reply->file),
+		.line = reply->line,
+		.may_create = (reply->flags & WIRE_MAY_CREATE) != 0,
+		.create_reason = reply->create,
+		.owner = reply->owner,
+		.group = reply->group,
+		.mode = reply->mode,
+		.mode_max = reply->mode_max,
+		.lifetimes = reply->lifetimes,
+		.linger_max_ms = reply->linger_max_ms,
+		.size_max = reply->size_max,
+		.segments_max = reply->segments_max,
+		.segments_used = reply->segments_used,
+		.bytes_max = reply->bytes_max,
+		.bytes_used = reply->bytes_used,
+		.exists = (reply->flags & WIRE_EXISTS_NOW) != 0,
+		.may_read = (reply->flags & WIRE_MAY_READ) != 0,
+		.read_reason = reply->read,
+		.may_write = (reply->flags & WIRE_MAY_WRITE) != 0,
+		.write_reason = reply->write,
+	};
+}
+
+struct shmd_explanation *shmd_explanation_free(struct shmd_explanation *explanation)
+{
+	struct explained *explained = (struct explained *)explanation;
+
+	if (!explained)
+		return NULL;
+	free(explained->reply);
+	free(explained);
+	return NULL;
+}
+
+int shmd_explain(struct shmd *connection, const char *name, uid_t uid,
+		 struct shmd_explanation **ret)
+{
+	struct wire_explain request = {.uid = uid};
+	struct call call = {.op = WIRE_EXPLAIN, .body = &request, .body_size = sizeof(request)};
+	int r = call_put_name(request.name, name);
+
+	if (r < 0)
+		return r;
+	r = ask(connection, &call, sizeof(struct wire_explained));
+	_cleanup_free_ struct wire_explained *reply = call.reply;
+	if (r < 0)
+		return r;
+	struct explained *explained = calloc(1, sizeof(*explained));
+	if (!explained)
+		return error_errno(-ENOMEM, "cannot keep the explanation");
+	explained->reply = steal_ptr(reply);
+	read_explanation(explained->reply, &explained->explanation);
+	*ret = &explained->explanation;
+	return 0;
+}
+
 /* --- clients ---------------------------------------------------------------------------------- */
 
 static int clients_page(struct shmd *connection, uint64_t after, shmd_client_fn *fn, void *context,

@@ -360,8 +360,8 @@ int shmd_wait_start(struct shmd *connection, const char *name, uint64_t newer_th
 int shmd_cancel(struct shmd *connection, int number);
 
 /* ------------------------------------------------------------------------------------------------
- * What an administrator asks. Everybody sees the segments that they own or may read; root and the
- * daemon's own user see all. The structures that follow belong to the library and grow at their
+ * What an administrator asks. Everybody sees the segments that they own or may read; root, the
+ * daemon's own user and the members of a group that its configuration names see all. The structures that follow belong to the library and grow at their
  * end; programs never allocate them.
  */
 
@@ -413,6 +413,32 @@ struct shmd_details {
 	struct shmd_attachment_info **attachments;
 	size_t n_holders; /**< likewise, of those who took permits through the library */
 	struct shmd_holder_info **holders;
+};
+
+/** What the policy of the daemon says about a name and a user. */
+struct shmd_explanation {
+	uid_t uid;                 /**< whom it is about */
+	const char *rule;          /**< the name of the rule that decides; NULL: none matches */
+	const char *file;          /**< the last part of the path of its file */
+	unsigned line;             /**< where it begins there */
+	int may_create;            /**< 1: create, and publish under, the name */
+	const char *create_reason; /**< why, or why not */
+	uid_t owner;               /**< of a segment that is created; so the following */
+	gid_t group;               /**< (gid_t)-1: the user's first one, which is not known */
+	mode_t mode;               /**< whatever is asked for; (mode_t)-1: what is asked for */
+	mode_t mode_max;           /**< bits that may be asked for */
+	unsigned lifetimes;        /**< that may be: 1 << each enum shmd_lifetime */
+	uint64_t linger_max_ms;    /**< UINT64_MAX: unlimited, as the other limits */
+	uint64_t size_max;         /**< of one segment */
+	uint64_t segments_max;     /**< of the rule, all users together */
+	uint64_t segments_used;    /**< UINT64_MAX: not counted, or not for the user to know */
+	uint64_t bytes_max;
+	uint64_t bytes_used;
+	int exists;   /**< 1: a segment bears the name */
+	int may_read; /**< 1: the user may attach it read-only */
+	const char *read_reason;
+	int may_write; /**< 1: and read-write */
+	const char *write_reason;
 };
 
 /** One connection. */
@@ -491,7 +517,22 @@ int shmd_list(struct shmd *connection, const char *glob, shmd_segment_fn *fn, vo
 int shmd_show(struct shmd *connection, const char *name, struct shmd_details **ret);
 struct shmd_details *shmd_details_free(struct shmd_details *details);
 
-/** Lists the connections of the caller's user, or all for root; otherwise as shmd_list(). */
+/**
+ * Asks what the policy says about a name, which need not exist; nothing is done. It leaves out the
+ * limits that do not go by the name, which shmd_status() has.
+ *
+ * @param uid  The user that it is about: SHMD_OWN_UID for the caller, with the groups that it has. Any
+ *             other is for privileged users and administrators, and is taken with the groups that the
+ *             machine's databases give; a process of that user's may have others.
+ * @param ret  The explanation, which the caller frees with shmd_explanation_free().
+ * @return 0; -EACCES: another user; -EINVAL or -ENAMETOOLONG: the name; -ENOMEM; -ECONNRESET.
+ */
+int shmd_explain(struct shmd *connection, const char *name, uid_t uid,
+		 struct shmd_explanation **ret);
+struct shmd_explanation *shmd_explanation_free(struct shmd_explanation *explanation);
+#define SHMD_OWN_UID ((uid_t)-1)
+
+/** Lists the connections of the caller's user, or all for administrators; otherwise as shmd_list(). */
 int shmd_clients(struct shmd *connection, shmd_client_fn *fn, void *context);
 
 #pragma GCC visibility pop

@@ -290,6 +290,7 @@ static handler_fn *const handlers[WIRE_OPS] = {
 	[WIRE_LIST] = query_list,       [WIRE_SHOW] = query_show,  [WIRE_CLIENTS] = query_clients,
 	[WIRE_HOLDERS] = query_holders, [WIRE_KEEP] = on_keep,     [WIRE_PUBLISH] = on_publish,
 	[WIRE_WAIT] = on_wait,          [WIRE_CANCEL] = on_cancel, [WIRE_SUBSCRIBE] = on_subscribe,
+	[WIRE_EXPLAIN] = query_explain,
 };
 
 /* --- one request ------------------------------------------------------------------------------ */

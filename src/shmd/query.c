@@ -3,9 +3,12 @@
 
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "core/explain.h"
 #include "core/memory.h"
+#include "shmd/account.h"
 #include "shmd/client.h"
 #include "shmd/process.h"
 #include "shmd/reply.h"
@@ -215,6 +218,94 @@ int query_holders(struct client *client, const void *body, struct reply *reply, 
 		return r;
 	struct wire_entries *page = packet_append(&reply->writer, sizeof(*page));
 	put_holders(client, segment, show->after, page, reply);
+	return 0;
+}
+
+/* --- the policy ------------------------------------------------------------------------------- */
+
+_Static_assert(WIRE_RULE_SIZE > POLICY_RULE_NAME_MAX && WIRE_FILE_SIZE >= POLICY_FILE_MAX,
+	       "where a rule stands fits its fields");
+_Static_assert(WIRE_UNLIMITED == POLICY_UNLIMITED && WIRE_NO_ID == ACCESS_NO_GROUP &&
+		       POLICY_AS_ASKED == UINT32_MAX,
+	       "what stands for none is the same on the wire");
+
+/* Whose rights are asked for. Another user's groups are looked up: `ret_known` is the caller's to end. */
+static int find_asked(const struct client *client, uid_t uid, struct credentials *ret_known,
+		      const struct credentials **ret, struct refusal *why)
+{
+	const struct credentials *own = &client->session.who;
+
+	if (uid == WIRE_NO_ID || (own->is_mapped && uid == own->uid)) {
+		*ret = own;
+		return 0;
+	}
+	if (!access_may_administer(own))
+		return refuse(why, REFUSAL_DENIED,
+			      "what uid %u may do is told to itself, to privileged users and to "
+			      "administrators; uid %u is none of these",
+			      uid, own->uid);
+	*ret = ret_known;
+	return account_credentials(uid, ret_known);
+}
+
+static uint32_t lifetimes_on_wire(unsigned lifetimes)
+{
+	uint32_t bits = 0;
+
+	for (int i = 0; i <= LIFETIME_PERSISTENT; i++)
+		if (lifetimes & 1u << i)
+			bits |= 1u << lifetime_on_wire((enum lifetime)i);
+	return bits;
+}
+
+static void put_terms(const struct explanation *explanation, struct wire_explained *ret)
+{
+	const struct policy_rule *rule = explanation->rule;
+
+	ret->linger_max_ms = rule->linger_max_ms;
+	ret->size_max = rule->size_max;
+	ret->segments_max = rule->segments_max;
+	ret->bytes_max = rule->bytes_max;
+	ret->segments_used = explanation->segments_used;
+	ret->bytes_used = explanation->bytes_used;
+	ret->line = rule->line;
+	ret->owner = explanation->ownership.uid;
+	ret->group = explanation->ownership.gid;
+	ret->mode = explanation->ownership.mode;
+	ret->mode_max = rule->mode_max;
+	ret->lifetimes = lifetimes_on_wire(rule->lifetimes);
+	text_copy(ret->rule, sizeof(ret->rule), rule->name);
+	text_copy(ret->file, sizeof(ret->file), rule->file);
+}
+
+static void put_answers(const struct explanation *explanation, struct wire_explained *ret)
+{
+	ret->flags = (explanation->create.code == 0 ? WIRE_MAY_CREATE : 0) |
+		     (explanation->exists ? WIRE_EXISTS_NOW : 0) |
+		     (explanation->read.code == 0 ? WIRE_MAY_READ : 0) |
+		     (explanation->write.code == 0 ? WIRE_MAY_WRITE : 0);
+	text_copy(ret->create, sizeof(ret->create), explanation->create.text);
+	text_copy(ret->read, sizeof(ret->read), explanation->read.text);
+	text_copy(ret->write, sizeof(ret->write), explanation->write.text);
+}
+
+int query_explain(struct client *client, const void *body, struct reply *reply, struct refusal *why)
+{
+	const struct wire_explain *explain = body;
+	CLEANUP(credentials_fini) struct credentials known = {0};
+	const struct credentials *who;
+	struct explanation explanation;
+	int r = find_asked(client, explain->uid, &known, &who, why);
+
+	if (r == 0)
+		r = registry_explain(client->server->registry, who, explain->name,
+				     clock_boottime_ns(), &explanation, why);
+	if (r != 0)
+		return r;
+	struct wire_explained *explained = packet_append(&reply->writer, sizeof(*explained));
+	explained->uid = who->uid;
+	put_terms(&explanation, explained);
+	put_answers(&explanation, explained);
 	return 0;
 }
 

@@ -16,6 +16,8 @@ void query_put_segment(const struct segment *segment, struct wire_segment *ret);
 int query_status(struct client *client, const void *body, struct reply *reply, struct refusal *why);
 int query_list(struct client *client, const void *body, struct reply *reply, struct refusal *why);
 int query_show(struct client *client, const void *body, struct reply *reply, struct refusal *why);
+int query_explain(struct client *client, const void *body, struct reply *reply,
+		  struct refusal *why);
 int query_clients(struct client *client, const void *body, struct reply *reply,
 		  struct refusal *why);
 int query_holders(struct client *client, const void *body, struct reply *reply,

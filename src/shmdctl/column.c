@@ -129,6 +129,9 @@ static bool is_word(const struct column *column)
 
 static bool is_none(const struct column *column, uint64_t number)
 {
+	if (column->most_is_none &&
+	    number == (column->width == sizeof(uint32_t) ? UINT32_MAX : UINT64_MAX))
+		return true;
 	return number == 0 && (column->zero_is_none || column->format == FORMAT_PID);
 }
 

@@ -33,6 +33,7 @@ struct column {
 	size_t width;
 	enum format (*format_of)(const void *row); /* instead of `format` where rows differ */
 	bool zero_is_none;                         /* of a number; always so with FORMAT_PID */
+	bool most_is_none; /* of a number: the largest that the field has room for */
 };
 
 /* Where a column finds its value: `offset` and `width`. */

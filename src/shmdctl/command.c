@@ -14,7 +14,7 @@ enum { OPTION_USER = OPTION_LONG - 1 };
 static const struct command *const commands[] = {
 	&status_command, &list_command, &show_command,   &clients_command, &create_command,
 	&attach_command, &put_command,  &get_command,    &publish_command, &wait_command,
-	&watch_command,  &lock_command, &unlink_command, &run_command,
+	&watch_command,  &lock_command, &unlink_command, &explain_command, &run_command,
 };
 
 static const struct option_info global_options[] = {

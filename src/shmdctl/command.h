@@ -56,9 +56,9 @@ struct command {
 	int (*run)(struct context *context);
 };
 
-extern const struct command attach_command, clients_command, create_command, get_command,
-	list_command, lock_command, publish_command, put_command, run_command, show_command,
-	status_command, unlink_command, wait_command, watch_command;
+extern const struct command attach_command, clients_command, create_command, explain_command,
+	get_command, list_command, lock_command, publish_command, put_command, run_command,
+	show_command, status_command, unlink_command, wait_command, watch_command;
 
 #define OPTIONS_MAX 24
 

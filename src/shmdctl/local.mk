@@ -3,6 +3,7 @@ bin_PROGRAMS = shmdctl
 shmdctl_SOURCES = \
 	src/shmdctl/main.c \
 	src/shmdctl/command.c src/shmdctl/command.h \
+	src/shmdctl/explain.c \
 	src/shmdctl/column.c src/shmdctl/column.h \
 	src/shmdctl/listing.c src/shmdctl/listing.h \
 	src/shmdctl/output.c src/shmdctl/output.h \

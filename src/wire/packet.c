@@ -116,6 +116,14 @@ static const char *check_show(const void *body)
 	return check_string(show->name, WIRE_NAME_SIZE);
 }
 
+static const char *check_explain(const void *body)
+{
+	const struct wire_explain *explain = body;
+	const char *why = check_flags(0, 0, explain->reserved);
+
+	return why ? why : check_string(explain->name, sizeof(explain->name));
+}
+
 static const struct operation {
 	const char *name;
 	size_t size; /* of the request's body */
@@ -137,6 +145,7 @@ static const struct operation {
 	[WIRE_WAIT] = {"wait", sizeof(struct wire_wait), false, check_wait},
 	[WIRE_SUBSCRIBE] = {"subscribe", sizeof(struct wire_subscribe), false, check_subscribe},
 	[WIRE_CANCEL] = {"cancel", sizeof(struct wire_cancel), false, check_cancel},
+	[WIRE_EXPLAIN] = {"explain", sizeof(struct wire_explain), false, check_explain},
 };
 
 static const struct operation *find_operation(unsigned op)

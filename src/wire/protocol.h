@@ -30,6 +30,10 @@
 #define WIRE_TEXT_SIZE       512u
 #define WIRE_COMMAND_SIZE    32u
 #define WIRE_LABEL_SIZE      32u
+#define WIRE_RULE_SIZE       48u
+#define WIRE_FILE_SIZE       64u
+#define WIRE_NO_ID           UINT32_MAX /* of a user or group: none */
+#define WIRE_UNLIMITED       UINT64_MAX
 
 enum wire_op {
 	WIRE_HELLO = 1, /* -> wire_hello, <- wire_welcome */
@@ -47,6 +51,7 @@ enum wire_op {
 	WIRE_WAIT,      /* later. -> wire_wait, <- wire_segment and descriptors */
 	WIRE_SUBSCRIBE, /* -> wire_subscribe, <- nothing, and then WIRE_EVENTS by its number */
 	WIRE_CANCEL,    /* -> wire_cancel, <- nothing */
+	WIRE_EXPLAIN,   /* -> wire_explain, <- wire_explained */
 	WIRE_OPS,
 	WIRE_EVENTS = 128, /* from the daemon alone. <- wire_entries, wire_event... */
 };
@@ -233,6 +238,14 @@ struct wire_show {
 	char name[WIRE_NAME_SIZE];
 };
 
+/* What the policy says about a name. Others than the caller's own user are for privileged users and
+ * administrators. */
+struct wire_explain {
+	uint32_t uid; /* WIRE_NO_ID: the caller */
+	uint32_t reserved;
+	char name[WIRE_NAME_SIZE];
+};
+
 /* Facts about a segment, in replies. */
 #define WIRE_SEGMENT_NEW     (1u << 0) /* this request made it */
 #define WIRE_SEGMENT_READERS (1u << 1) /* WIRE_READERS_LOCK */
@@ -342,6 +355,35 @@ struct wire_holder {
 };
 
 #define WIRE_HOLDER_KEEPS (1u << 0) /* until its process's exit, see wire_keep */
+
+#define WIRE_MAY_CREATE (1u << 0)
+#define WIRE_EXISTS_NOW (1u << 1)
+#define WIRE_MAY_READ   (1u << 2)
+#define WIRE_MAY_WRITE  (1u << 3)
+
+/* `create`, `read` and `write` say why, or why not. */
+struct wire_explained {
+	uint64_t linger_max_ms; /* WIRE_UNLIMITED, as the other limits */
+	uint64_t size_max;
+	uint64_t segments_max;
+	uint64_t bytes_max;
+	uint64_t
+		segments_used; /* by the rule; WIRE_UNLIMITED: not counted, or not for that user to know */
+	uint64_t bytes_used;
+	uint32_t uid;   /* whom it is about */
+	uint32_t line;  /* where the rule begins in its file; 0: no rule matches */
+	uint32_t owner; /* of a new segment, as the following */
+	uint32_t group; /* WIRE_NO_ID: the user's first one, which is not known */
+	uint32_t mode;  /* UINT32_MAX: the one that is asked for */
+	uint32_t mode_max;
+	uint32_t lifetimes; /* 1 << enum wire_lifetime, for each */
+	uint32_t flags;
+	char rule[WIRE_RULE_SIZE];
+	char file[WIRE_FILE_SIZE];
+	char create[WIRE_TEXT_SIZE];
+	char read[WIRE_TEXT_SIZE];
+	char write[WIRE_TEXT_SIZE];
+};
 
 struct wire_client {
 	uint64_t id;

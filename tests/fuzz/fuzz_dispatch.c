@@ -209,6 +209,20 @@ static void check_lineages(const struct registry *registry)
 	HOLDS(old == 0 && bytes == 0);
 }
 
+/* What rules have counted is what segments say that they were counted for. */
+static void check_tallies(const struct registry *registry)
+{
+	for (struct tally *tally = registry->tallies; tally; tally = tally->hh.next) {
+		uint64_t n = 0, bytes = 0;
+		for (struct segment *s = registry->by_id; s; s = s->by_id.next) {
+			n += s->rule_share.tally == tally;
+			bytes += s->rule_share.tally == tally ? s->rule_share.bytes : 0;
+			HOLDS(!s->rule_share.tally || s->rule_share.bytes == s->size);
+		}
+		HOLDS(n > 0 && n == tally->segments && bytes == tally->bytes);
+	}
+}
+
 /* Nobody who could be answered is left waiting. */
 static void check_wait(const struct wait *wait)
 {
@@ -316,7 +330,9 @@ static void count_use(const struct registry *registry, uid_t uid, uint64_t ret[Q
 	memset(ret, 0, QUOTA_RESOURCES * sizeof(*ret));
 	for (struct segment *segment = registry->by_id; segment; segment = segment->by_id.next) {
 		ret[QUOTA_ATTACHMENTS] += count_left_behind(segment, uid);
-		if (segment->ownership.uid == uid) {
+		/* Its maker's, whosever it is. */
+		HOLDS(segment->segment_charge.user && segment->bytes_charge.user);
+		if (segment->segment_charge.user->uid == uid) {
 			ret[QUOTA_SEGMENTS]++;
 			ret[QUOTA_BYTES] += segment->size;
 		}
@@ -354,6 +370,7 @@ static void check_books(void)
 {
 	check_segments(server.registry);
 	check_lineages(server.registry);
+	check_tallies(server.registry);
 	check_timers(&server.registry->timers);
 	check_timers(&server.registry->recovery.timers);
 	for (int i = 0; i < CLIENTS; i++)
@@ -423,6 +440,9 @@ static void check_answer(const struct packet_message *reply)
 	case WIRE_HOLDERS:
 		check_entries(reply, reply->body, sizeof(struct wire_entries),
 			      sizeof(struct wire_holder));
+		break;
+	case WIRE_EXPLAIN:
+		HOLDS(reply->body_size == sizeof(struct wire_explained));
 		break;
 	case WIRE_STATUS:
 		HOLDS(reply->body_size == sizeof(*status) +
@@ -559,6 +579,7 @@ static void put_request(struct input *input, unsigned op, void *body)
 	struct wire_wait *wait = body;
 	struct wire_subscribe *subscribe = body;
 	struct wire_cancel *cancel = body;
+	struct wire_explain *explain = body;
 
 	switch (op) {
 	case WIRE_CREATE:
@@ -597,6 +618,10 @@ static void put_request(struct input *input, unsigned op, void *body)
 	case WIRE_CANCEL:
 		cancel->number = 1 + take(input) % 4;
 		break;
+	case WIRE_EXPLAIN:
+		explain->uid = take(input) & 1 ? users[take(input) % USERS] : WIRE_NO_ID;
+		take_name(input, explain->name);
+		break;
 	case WIRE_SHOW:
 	case WIRE_HOLDERS:
 		show->after = take(input) % 4;
@@ -627,6 +652,7 @@ static size_t body_size(unsigned op)
 		[WIRE_WAIT] = sizeof(struct wire_wait),
 		[WIRE_SUBSCRIBE] = sizeof(struct wire_subscribe),
 		[WIRE_CANCEL] = sizeof(struct wire_cancel),
+		[WIRE_EXPLAIN] = sizeof(struct wire_explain),
 	};
 
 	return sizes[op];
@@ -640,7 +666,7 @@ static void step_requests(struct input *input, struct client *client)
 				       WIRE_LIST,      WIRE_SHOW,    WIRE_CLIENTS, WIRE_HELLO,
 				       WIRE_KEEP,      WIRE_KEEP,    WIRE_HOLDERS, WIRE_PUBLISH,
 				       WIRE_PUBLISH,   WIRE_PUBLISH, WIRE_WAIT,    WIRE_WAIT,
-				       WIRE_SUBSCRIBE, WIRE_CANCEL};
+				       WIRE_SUBSCRIBE, WIRE_CANCEL,  WIRE_EXPLAIN};
 	unsigned form = take(input);
 	unsigned n = form % 8 < 6 ? 1 : form % 8 < 7 ? 2 + form / 8 % 8 : WIRE_BATCH_MAX;
 	struct packet_writer writer;
@@ -901,11 +927,37 @@ static void step_loop(unsigned how)
 	}
 }
 
+/* As SIGHUP with another policy, whose rules overlap and have had other terms before. */
+static void step_policy(unsigned how)
+{
+	static const char *const names[] = {"[ab]\0", "a\0c\0", "*\0"};
+	struct policy policy = {0};
+
+	for (unsigned i = 0; i < how % 4 && i < 3; i++) {
+		struct policy_rule *rule = policy_add(&policy, i & 1 ? "one" : "two", "fuzz",
+						      1 + i);
+		HOLDS(rule);
+		memcpy(rule->names, names[(how / 4 + i) % 3], 5);
+		if (how & 16)
+			rule->create = (struct policy_users){.n = 1, .users = {{true, GROUP}}};
+		if (how & 32)
+			rule->owner = users[2], rule->group = GROUP, rule->mode = 0640;
+		if (how & 64)
+			rule->segments_max = 2, rule->size_max = 5000, rule->lifetimes = 3;
+	}
+	access_set_administrators(how & 8 ? GROUP : ACCESS_NO_GROUP);
+	registry_set_policy(server.registry, &policy);
+}
+
 /* As SIGHUP with another configuration: limits below what is in use. */
 static void step_limits(unsigned how)
 {
 	struct quota_limits *limits = &server.registry->quota.limits;
 
+	if (how & 128) {
+		step_policy(how);
+		return;
+	}
 	limits->per_user[how % QUOTA_RESOURCES] = how / 4 % 8 == 7 ? 0 : 1u << how / 4 % 8 * 2;
 }
 
@@ -1055,6 +1107,7 @@ static void end(void)
 	HOLDS(!server.clients && !server.registry->quota.users);
 	HOLDS(!server.registry->waits.names && !server.registry->waits.users);
 	HOLDS(!server.registry->lineages && !server.registry->journal.subscriptions);
+	HOLDS(!server.registry->tallies);
 	for (int k = 0; k < QUOTA_RESOURCES; k++)
 		HOLDS(server.registry->quota.used[k] == 0);
 	HOLDS(!server.registry->watch.items && server.registry->timers.n == 0);

@@ -396,6 +396,7 @@ START_TEST(every_operation_has_its_size)
 		[WIRE_WAIT] = sizeof(struct wire_wait),
 		[WIRE_SUBSCRIBE] = sizeof(struct wire_subscribe),
 		[WIRE_CANCEL] = sizeof(struct wire_cancel),
+		[WIRE_EXPLAIN] = sizeof(struct wire_explain),
 	};
 
 	for (int op = WIRE_HELLO; op < WIRE_OPS; op++)

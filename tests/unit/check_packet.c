@@ -76,6 +76,7 @@ static const struct {
 	{WIRE_WAIT, "wait", sizeof(struct wire_wait), false},
 	{WIRE_SUBSCRIBE, "subscribe", sizeof(struct wire_subscribe), false},
 	{WIRE_CANCEL, "cancel", sizeof(struct wire_cancel), false},
+	{WIRE_EXPLAIN, "explain", sizeof(struct wire_explain), false},
 };
 #define N_FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -281,6 +282,8 @@ START_TEST(names_are_terminated_and_padded)
 	expect_bad_names(ADD(WIRE_SHOW, wire_show)->name);
 	set_up();
 	expect_bad_names(ADD(WIRE_HOLDERS, wire_show)->name);
+	set_up();
+	expect_bad_names(ADD(WIRE_EXPLAIN, wire_explain)->name);
 }
 END_TEST
 
@@ -301,6 +304,8 @@ START_TEST(reserved_fields_are_zero)
 	expect_zero(&ADD(WIRE_ATTACH, wire_attach)->reserved);
 	set_up();
 	expect_zero(&ADD(WIRE_DETACH, wire_detach)->reserved);
+	set_up();
+	expect_zero(&ADD(WIRE_EXPLAIN, wire_explain)->reserved);
 }
 END_TEST
 

@@ -31,6 +31,7 @@ CORE_UNITS = \
 	tests/unit/check_watch
 DAEMON_UNITS = \
 	tests/unit/check_config \
+	tests/unit/check_explain \
 	tests/unit/check_helper \
 	tests/unit/check_policy \
 	tests/unit/check_process
@@ -131,6 +132,9 @@ tests_unit_check_watch_LDADD = $(UNIT_CORE)
 tests_unit_check_helper_SOURCES = tests/unit/check_helper.c $(UNIT)
 tests_unit_check_helper_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_helper_LDADD = $(UNIT_DAEMON)
+tests_unit_check_explain_SOURCES = tests/unit/check_explain.c $(UNIT)
+tests_unit_check_explain_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_explain_LDADD = $(UNIT_DAEMON)
 tests_unit_check_policy_SOURCES = tests/unit/check_policy.c $(UNIT)
 tests_unit_check_policy_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_policy_LDADD = $(UNIT_DAEMON)
