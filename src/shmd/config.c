@@ -201,6 +201,11 @@ static int parse_globs(const char *text, void *field, char why[static WHY_MAX])
 			snprintf(why, WHY_MAX, "'%s' matches no name, for none has a '/'", word);
 			return -EINVAL;
 		}
+		/* Elsewhere in the line it would begin a comment. */
+		if (word[0] == ';') {
+			snprintf(why, WHY_MAX, "a pattern cannot begin with ';', but with '[;]'");
+			return -EINVAL;
+		}
 		memcpy(end, word, strlen(word) + 1);
 	}
 	if (end == globs)

@@ -930,14 +930,14 @@ static void step_loop(unsigned how)
 /* As SIGHUP with another policy, whose rules overlap and have had other terms before. */
 static void step_policy(unsigned how)
 {
-	static const char *const names[] = {"[ab]\0", "a\0c\0", "*\0"};
+	static const char names[][8] = {"[ab]\0", "a\0c\0", "*\0"};
 	struct policy policy = {0};
 
 	for (unsigned i = 0; i < how % 4 && i < 3; i++) {
 		struct policy_rule *rule = policy_add(&policy, i & 1 ? "one" : "two", "fuzz",
 						      1 + i);
 		HOLDS(rule);
-		memcpy(rule->names, names[(how / 4 + i) % 3], 5);
+		memcpy(rule->names, names[(how / 4 + i) % 3], sizeof(names[0]));
 		if (how & 16)
 			rule->create = (struct policy_users){.n = 1, .users = {{true, GROUP}}};
 		if (how & 32)

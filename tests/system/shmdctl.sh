@@ -235,6 +235,17 @@ json() {
     grep -q '"connected_s"' "$dir/json" && ctl unlink named
 }
 
+explains() {
+  ctl explain named >"$dir/said" && grep -q 'MAY CREATE: *yes' "$dir/said" &&
+    grep -q "no rule matches 'named'" "$dir/said" && ctl create named 1 >/dev/null &&
+    ctl explain named --json >"$dir/json" && ctl unlink named &&
+    grep -q '"rule": null' "$dir/json" && grep -q '"create": true' "$dir/json" &&
+    grep -q '"mode": null' "$dir/json" && grep -q '"mode_max": "0777"' "$dir/json" &&
+    grep -q '"persistent"' "$dir/json" && grep -q '"size_max": null' "$dir/json" &&
+    grep -q '"exists": true' "$dir/json" && grep -q '"write": true' "$dir/json" &&
+    status 1 ctl explain a/b && status 2 ctl explain && status 2 ctl explain a --uid=x
+}
+
 globs() {
   ctl create a-1 1 && ctl create a-2 1 && ctl create b-1 1 || return 1
   [ "$(ctl list 'a-*' --json | grep -c '"name"')" -eq 2 ] && ctl unlink a-1 a-2 b-1
@@ -269,6 +280,7 @@ ok "usage errors are status 2" usage_errors
 ok "refusals are status 1 and one line" refusals
 ok "no daemon is status 3" no_daemon
 ok "--json has the keys" json
+ok "explain tells what the policy says" explains
 ok "list takes a pattern" globs
 ok "nothing is left" nothing_left
 finish

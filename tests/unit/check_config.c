@@ -233,6 +233,7 @@ START_TEST(bad_rules_are_errors)
 		const char *options, *says;
 	} bad[] = {
 		{"names =", "names = : not patterns"},
+		{"names =;a", "cannot begin with ';'"},
 		{"names = a /b", "'/b' matches no name"},
 		{"create =", "not anyone, nobody, or users"},
 		{"create = root nosuch", "there is no user 'nosuch'"},

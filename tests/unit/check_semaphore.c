@@ -238,6 +238,31 @@ static void expect_audience(mode_t mode, bool readers_lock, const char *answers)
 	semaphore_fini(&semaphore, &instance);
 }
 
+/* Whom it was open to before is out. */
+START_TEST(it_is_handed_over)
+{
+	struct ownership before = {1001, 1001, 0666}, after = {1002, 1003, 0640};
+
+	if (geteuid() != 0)
+		return;
+	ck_assert_int_eq(pipe(ends), 0);
+	ck_assert_int_eq(
+		semaphore_create(&semaphore, &instance, 1, &before, false, &by_descriptor_only), 0);
+	ck_assert_int_eq(semaphore_hand_over(&semaphore, &after, false), 0);
+	ck_assert_int_eq(may_open(1001, 1001), 'n');
+	ck_assert_int_eq(may_open(1004, 1004), 'n');
+	ck_assert_int_eq(may_open(1004, 1003), 'n');
+	ck_assert_int_eq(may_open(1002, 1001), by_descriptor_only ? 'n' : 'y');
+	after.mode = 0;
+	ck_assert_int_eq(semaphore_hand_over(&semaphore, &after, false), 0);
+	ck_assert_int_eq(may_open(1002, 1003), 'n');
+	semaphore_fini(&semaphore, &instance);
+	ck_assert_int_eq(semaphore_hand_over(&semaphore, &before, false), 0);
+	close_fd(ends[0]);
+	close_fd(ends[1]);
+}
+END_TEST
+
 START_TEST(owner_group_and_mode_decide_who_opens)
 {
 	/* Only root can become another user, whom the file would not belong to. */
@@ -271,4 +296,5 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_damaged_file_has_no_value);
 	tcase_add_test(tests, others_never_get_more_than_their_due);
 	tcase_add_test(tests, owner_group_and_mode_decide_who_opens);
+	tcase_add_test(tests, it_is_handed_over);
 }
