@@ -11,7 +11,7 @@ enum refusal_code {
 	REFUSAL_TOO_LONG,    /* a name */
 	REFUSAL_EXISTS,
 	REFUSAL_NOT_FOUND,
-	REFUSAL_DENIED, /* owner, group and mode forbid it */
+	REFUSAL_DENIED, /* owner, group and mode, or the policy, forbid it */
 	REFUSAL_LIMIT,  /* of the configuration */
 	REFUSAL_NO_MEMORY,
 	REFUSAL_NO_SPACE, /* in /dev/shm */

@@ -62,8 +62,8 @@ enum wire_code {
 	WIRE_TOO_LONG,       /* a name longer than WIRE_NAME_MAX */
 	WIRE_EXISTS,         /* the name is taken */
 	WIRE_NOT_FOUND,      /* nothing of that name or id that the caller may know of */
-	WIRE_DENIED,         /* owner, group and mode forbid it */
-	WIRE_LIMIT,          /* a limit of the configuration is reached */
+	WIRE_DENIED,         /* owner, group and mode, or the policy, forbid it */
+	WIRE_LIMIT,          /* a limit of the configuration, or of a rule, is reached */
 	WIRE_NO_MEMORY,      /* memory, or huge pages */
 	WIRE_NO_SPACE,       /* no room in /dev/shm */
 	WIRE_NO_DESCRIPTORS, /* the daemon has none left */

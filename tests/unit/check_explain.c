@@ -287,7 +287,7 @@ static void draw_policy(void)
 #define AGREE(condition, ...)                                                                \
 	do {                                                                                 \
 		if (!(condition)) {                                                          \
-			char text_[1024];                                                    \
+			char text_[1600];                                                    \
 			snprintf(text_, sizeof(text_), __VA_ARGS__);                         \
 			ck_abort_msg("seed %lu: " #condition ": %s\n%s", seed, text_, file); \
 		}                                                                            \

@@ -383,6 +383,42 @@ START_TEST(segments_are_counted_while_their_memory_is)
 }
 END_TEST
 
+START_TEST(bytes_are_counted_to_the_byte)
+{
+	struct session alice;
+
+	read_policy("[rule r]\nbytes_max = 2000\n");
+	enter(&alice, ALICE, 0);
+	ck_assert_int_eq(try_one(&alice, "a", false), 0);
+	ck_assert_int_eq(try_one(&alice, "b", true), 0);
+	ck_assert_int_eq(try_one(&alice, "c", false), REFUSAL_LIMIT);
+	unit_assert_has(why.text, "bytes_max=2000: 2000 in use, 1000 more asked for");
+	leave(&alice);
+}
+END_TEST
+
+/* All that a sentence is made of, as long as it can be. */
+START_TEST(the_longest_sentence_is_told_to_its_end)
+{
+	char name[NAME_LENGTH_MAX + 1], file[80], text[1024];
+	struct config config;
+	struct ownership of;
+
+	memset(name, 'n', NAME_LENGTH_MAX);
+	name[NAME_LENGTH_MAX] = '\0';
+	snprintf(file, sizeof(file), "%063d", 0);
+	snprintf(text, sizeof(text), "[rule %040d]\ncreate = %0181d\n", 7, 7);
+	int r = config_load(&config, unit_write(file, text, strlen(text)), error);
+	ck_assert_msg(r == 0, "%s", error);
+	registry_set_policy(registry, &config.policy);
+	struct attempt bob = {.uid = BOB, .name = name};
+	ck_assert_int_eq(attempt(&bob, false, &of), REFUSAL_DENIED);
+	ck_assert_int_eq(strcmp(why.text + strlen(why.text) - 3, "nn'"), 0);
+	unit_assert_has(why.text, "... create 'n");
+	unlink(unit_write(file, "", 0));
+}
+END_TEST
+
 START_TEST(a_refusal_counts_nothing)
 {
 	struct session alice;
@@ -475,6 +511,8 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, the_first_rule_that_matches_decides);
 	tcase_add_test(tests, a_uid_in_front_reserves_a_name);
 	tcase_add_test(tests, segments_are_counted_while_their_memory_is);
+	tcase_add_test(tests, bytes_are_counted_to_the_byte);
+	tcase_add_test(tests, the_longest_sentence_is_told_to_its_end);
 	tcase_add_test(tests, a_refusal_counts_nothing);
 	tcase_add_test(tests, counts_outlive_a_reload);
 	tcase_add_test(tests, what_exists_stays_as_it_is);
