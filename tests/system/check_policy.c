@@ -338,6 +338,72 @@ START_TEST(owner_group_and_mode_are_forced)
 }
 END_TEST
 
+/* --- explaining ------------------------------------------------------------------------------- */
+
+static void expect_defaults(const struct shmd_explanation *said)
+{
+	ck_assert_ptr_null(said->rule);
+	ck_assert_ptr_null(said->file);
+	ck_assert_uint_eq(said->line, 0);
+	ck_assert(said->may_create && !said->exists && !said->may_read && !said->may_write);
+	ck_assert(said->owner == 0 && said->group == 0 && said->mode == (mode_t)-1);
+	ck_assert_uint_eq(said->mode_max, 0777);
+	ck_assert_uint_eq(said->lifetimes, 7);
+	ck_assert_uint_eq(said->linger_max_ms, UINT64_MAX);
+	ck_assert_uint_eq(said->size_max, UINT64_MAX);
+	ck_assert_uint_eq(said->segments_max, UINT64_MAX);
+	ck_assert_uint_eq(said->bytes_max, UINT64_MAX);
+	ck_assert_uint_eq(said->segments_used, UINT64_MAX);
+	ck_assert_uint_eq(said->bytes_used, UINT64_MAX);
+}
+
+static void expect_all_options(const struct shmd_explanation *said)
+{
+	ck_assert_str_eq(said->rule, "all");
+	ck_assert_str_eq(said->file, "conf");
+	ck_assert_uint_eq(said->line, 3);
+	ck_assert(said->may_create && said->exists && said->may_read && said->may_write);
+	ck_assert(said->owner == OWNER && said->group == GROUP && said->mode == 0640);
+	ck_assert_uint_eq(said->mode_max, 0660);
+	ck_assert_uint_eq(said->lifetimes,
+			  1u << SHMD_LIFETIME_CLIENTS | 1u << SHMD_LIFETIME_PERSISTENT);
+	ck_assert_uint_eq(said->linger_max_ms, 1500);
+	ck_assert_uint_eq(said->size_max, 4096);
+	ck_assert_uint_eq(said->segments_max, 3);
+	ck_assert_uint_eq(said->bytes_max, 8192);
+	ck_assert_uint_eq(said->segments_used, 1);
+	ck_assert_uint_eq(said->bytes_used, 100);
+	ck_assert_str_eq(said->read_reason, "uid 0 is privileged");
+}
+
+START_TEST(all_of_a_rule_is_explained)
+{
+	struct shmd_explanation *said;
+
+	use_config("[rule other]\nnames = b\n[rule all]\nnames = a\nowner = 64504\ngroup = 64510\n"
+		   "mode = 0640\nmode_max = 0660\nlifetimes = persistent clients\n"
+		   "linger_max = 1.5s\nsize_max = 4K\nsegments_max = 3\nbytes_max = 8K\n");
+	struct shmd_segment *segment = create_or_fail(connection, "a", 100, SHMD_LIFETIME_CLIENTS);
+	ck_assert_int_eq(shmd_explain(connection, "a", SHMD_OWN_UID, &said), 0);
+	expect_all_options(said);
+	ck_assert_ptr_null(shmd_explanation_free(said));
+	ck_assert_int_eq(shmd_explain(connection, "c", SHMD_OWN_UID, &said), 0);
+	expect_defaults(said);
+	shmd_explanation_free(said);
+	/* Whom it was given to, and somebody else. */
+	ck_assert_int_eq(shmd_explain(connection, "a", OWNER, &said), 0);
+	ck_assert_str_eq(said->write_reason, "uid 64504 owns it, and its mode is 0640");
+	shmd_explanation_free(said);
+	ck_assert_int_eq(shmd_explain(connection, "a", BOB, &said), 0);
+	ck_assert(said->exists && !said->may_read && !said->may_write && said->may_create);
+	shmd_explanation_free(said);
+	ck_assert_int_eq(shmd_explain(connection, NULL, SHMD_OWN_UID, &said), -EINVAL);
+	ck_assert_int_eq(shmd_explain(connection, "..", SHMD_OWN_UID, &said), -EINVAL);
+	ck_assert_ptr_null(shmd_explanation_free(NULL));
+	shmd_detach(segment);
+}
+END_TEST
+
 /* --- reload ----------------------------------------------------------------------------------- */
 
 static void keeper(struct actor *self, void *context)
@@ -596,6 +662,7 @@ int main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, each_option_allows_and_denies, 0, N_CASES);
 	tcase_add_loop_test(tests, owner_group_and_mode_are_forced, 0, 2);
+	tcase_add_test(tests, all_of_a_rule_is_explained);
 	tcase_add_test(tests, a_reload_is_for_what_comes);
 	tcase_add_loop_test(tests, administrators_see_all_and_may_unlink, 0, 2);
 	tcase_add_test(tests, who_is_one_is_asked_each_time);
