@@ -17,6 +17,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/server.c src/shmd/server.h \
 	src/shmd/service.c src/shmd/service.h \
 	src/shmd/usage.c src/shmd/usage.h \
+	src/shmd/value.c src/shmd/value.h \
 	src/shmd/waker.c src/shmd/waker.h
 libdaemon_la_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(INIH_CFLAGS) $(SYSTEMD_CFLAGS)
 libdaemon_la_LIBADD = $(LIBEVENT_LIBS) $(INIH_LIBS) $(SYSTEMD_LIBS)
