@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "core/quota.h"
 
 const char *const policy_lifetime_names[] = {
 	[LIFETIME_CLIENTS] = "clients",
@@ -262,7 +263,7 @@ static int check_limit(const struct policy_rule *rule, const char *option, uint6
 {
 	char text[POLICY_DESCRIPTION_MAX];
 
-	if (amount <= limit && used <= limit - amount)
+	if (quota_fits(limit, used, amount))
 		return 0;
 	return refuse(why, REFUSAL_LIMIT,
 		      "%s has reached %s=%" PRIu64 ": %" PRIu64 " in use, %" PRIu64

@@ -72,7 +72,7 @@ static struct quota_user *add_user(struct quota *quota, uid_t uid)
 static int check(const char *option, uint64_t limit, uint64_t used, uint64_t amount,
 		 struct refusal *why)
 {
-	if (amount <= limit && used <= limit - amount)
+	if (quota_fits(limit, used, amount))
 		return 0;
 	return refuse(why, REFUSAL_LIMIT,
 		      "the limit %s=%" PRIu64 " is reached: %" PRIu64 " in use, %" PRIu64

@@ -6,6 +6,7 @@
 #ifndef CORE_QUOTA_H
 #define CORE_QUOTA_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -53,6 +54,12 @@ const char *quota_per_user_name(enum quota_resource resource);
 
 void quota_init(struct quota *quota, const struct quota_limits *limits);
 void quota_fini(struct quota *quota);
+
+/* Whether so much more stays within a limit. */
+static inline bool quota_fits(uint64_t limit, uint64_t used, uint64_t amount)
+{
+	return amount <= limit && used <= limit - amount;
+}
 
 /* Charges a user. Returns 0, REFUSAL_LIMIT with limit, value and use, or -ENOMEM. */
 int quota_charge(struct quota *quota, uid_t uid, enum quota_resource resource, uint64_t amount,
