@@ -21,7 +21,7 @@
 
 #define POLICY_RULE_NAME_MAX TALLY_NAME_MAX
 #define POLICY_FILE_MAX      64
-#define POLICY_LIST_MAX      192 /* of the text of a list: a line of the configuration is shorter */
+#define POLICY_LIST_MAX      182 /* of the text of a list, so that "create = " fits before it */
 #define POLICY_USERS_MAX     (POLICY_LIST_MAX / 2)
 
 #define POLICY_UNLIMITED UINT64_MAX

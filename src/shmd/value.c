@@ -170,12 +170,24 @@ static char *next_word(char **rest)
 	return word;
 }
 
+/* So long that it can be written back, however it was written. */
+static int check_length(const char *text, char why[static VALUE_WHY_MAX])
+{
+	if (strlen(text) < POLICY_LIST_MAX)
+		return 0;
+	snprintf(why, VALUE_WHY_MAX, "the list has %zu bytes; at most %d are allowed", strlen(text),
+		 POLICY_LIST_MAX - 1);
+	return -ERANGE;
+}
+
 /* Patterns, each terminated, and an empty one behind them. */
 static int parse_globs(const char *text, void *field, char why[static VALUE_WHY_MAX])
 {
 	char copy[POLICY_LIST_MAX], globs[POLICY_LIST_MAX + 1] = "";
 	char *rest = copy, *end = globs;
 
+	if (check_length(text, why) < 0)
+		return -ERANGE;
 	text_copy(copy, sizeof(copy), text);
 	for (char *word; (word = next_word(&rest)); end += strlen(end) + 1) {
 		if (strchr(word, '/')) {
@@ -242,8 +254,10 @@ static int parse_users(const char *text, void *field, char why[static VALUE_WHY_
 	bool nobody = strcmp(text, "nobody") == 0;
 	char copy[POLICY_LIST_MAX];
 	char *rest = copy;
-	int r = text[0] ? 0 : -EINVAL;
+	int r = text[0] ? check_length(text, why) : -EINVAL;
 
+	if (r < 0)
+		return r;
 	text_copy(list.text, sizeof(list.text), list.anyone || nobody ? text : "");
 	text_copy(copy, sizeof(copy), list.anyone || nobody ? "" : text);
 	for (char *word; r == 0 && (word = next_word(&rest));) {

@@ -274,6 +274,27 @@ START_TEST(bad_rules_are_errors)
 }
 END_TEST
 
+static char *print(const struct config *config, enum config_form form);
+
+/* What can be written without spaces must also be written back with them. */
+START_TEST(a_list_is_as_long_as_its_line)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "[rule r]\nnames=%0181d\n", 1);
+	struct config config = load(text);
+	_cleanup_free_ char *printed = print(&config, CONFIG_VALUES);
+	struct config again = load(printed);
+	ck_assert_str_eq(again.policy.rules[0].names, config.policy.rules[0].names);
+	config_fini(&again);
+	config_fini(&config);
+	snprintf(text, sizeof(text), "[rule r]\nnames=%0182d\n", 1);
+	refuse_text(text, 2, "has 182 bytes; at most 181");
+	snprintf(text, sizeof(text), "[rule r]\ncreate=%0182d\n", 1);
+	refuse_text(text, 2, "has 182 bytes; at most 181");
+}
+END_TEST
+
 /* inih would cut a section's name off after 49 bytes, and find its options in another one. */
 START_TEST(bad_names_of_rules_are_errors)
 {
@@ -650,6 +671,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, bad_rules_are_errors);
 	tcase_add_test(tests, bad_names_of_rules_are_errors);
 	tcase_add_test(tests, rules_read_back);
+	tcase_add_test(tests, a_list_is_as_long_as_its_line);
 	tcase_add_test(tests, a_long_line_is_an_error);
 	tcase_add_test(tests, the_tail_of_a_long_line_is_not_read);
 	tcase_add_test(tests, an_indented_line_is_an_error);
