@@ -24,6 +24,7 @@ libcore_la_SOURCES = \
 	src/core/session.c src/core/session.h \
 	src/core/statistics.c src/core/statistics.h \
 	src/core/tally.c src/core/tally.h \
+	src/core/users.c src/core/users.h \
 	src/core/wait.c src/core/wait.h \
 	src/core/watch.c src/core/watch.h
 libcore_la_CFLAGS = $(AM_CFLAGS) $(ACL_CFLAGS)

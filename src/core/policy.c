@@ -110,17 +110,6 @@ static bool is_reserved(const char *name, uid_t *ret)
 	return true;
 }
 
-static bool is_listed(const struct policy_users *list, const struct credentials *who)
-{
-	if (list->anyone)
-		return true;
-	for (size_t i = 0; i < list->n; i++)
-		if (list->users[i].is_group ? access_is_member(who, list->users[i].id)
-					    : who->uid == list->users[i].id)
-			return true;
-	return false;
-}
-
 enum policy_ground policy_ground(const struct policy_rule *rule, const struct credentials *who,
 				 const char *name)
 {
@@ -129,7 +118,7 @@ enum policy_ground policy_ground(const struct policy_rule *rule, const struct cr
 	if (!who->is_mapped)
 		return POLICY_UNKNOWN_USER;
 	if (rule->line > 0) {
-		if (is_listed(&rule->create, who))
+		if (users_include(&rule->create, who))
 			return POLICY_LISTED;
 		return access_is_privileged(who) ? POLICY_PRIVILEGED : POLICY_NOT_LISTED;
 	}

@@ -18,11 +18,11 @@
 #include "core/refusal.h"
 #include "core/segment.h"
 #include "core/tally.h"
+#include "core/users.h"
 
 #define POLICY_RULE_NAME_MAX TALLY_NAME_MAX
 #define POLICY_FILE_MAX      64
-#define POLICY_LIST_MAX      182 /* of the text of a list, so that "create = " fits before it */
-#define POLICY_USERS_MAX     (POLICY_LIST_MAX / 2)
+#define POLICY_LIST_MAX      USERS_TEXT_MAX
 
 #define POLICY_UNLIMITED UINT64_MAX
 #define POLICY_CREATOR   ((id_t)-1)   /* of owner and group: the creator's own */
@@ -31,23 +31,12 @@
 #define POLICY_ALL_LIFETIMES \
 	(1u << LIFETIME_CLIENTS | 1u << LIFETIME_OWNER | 1u << LIFETIME_PERSISTENT)
 
-/* A list of users and groups; without any it is nobody. */
-struct policy_users {
-	char text[POLICY_LIST_MAX]; /* as it was written */
-	bool anyone;
-	size_t n;
-	struct policy_user {
-		bool is_group;
-		id_t id;
-	} users[POLICY_USERS_MAX];
-};
-
 struct policy_rule {
 	char name[POLICY_RULE_NAME_MAX + 1];
 	char file[POLICY_FILE_MAX];      /* its last part: for messages */
 	unsigned line;                   /* 0: no rule, what holds where none matches */
 	char names[POLICY_LIST_MAX + 1]; /* patterns, each terminated; an empty one is the last */
-	struct policy_users create;
+	struct users create;
 	uid_t owner;
 	gid_t group;
 	mode_t mode;

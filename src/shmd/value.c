@@ -232,9 +232,9 @@ static int find_user(const char *text, uid_t *ret, char why[static VALUE_WHY_MAX
 	return 0;
 }
 
-static int add_user(struct policy_users *list, const char *word, char why[static VALUE_WHY_MAX])
+static int add_user(struct users *list, const char *word, char why[static VALUE_WHY_MAX])
 {
-	struct policy_user *user = &list->users[list->n];
+	struct users_entry *user = &list->entries[list->n];
 	int r;
 
 	if (strcmp(word, "anyone") == 0 || strcmp(word, "nobody") == 0) {
@@ -250,7 +250,7 @@ static int add_user(struct policy_users *list, const char *word, char why[static
 
 static int parse_users(const char *text, void *field, char why[static VALUE_WHY_MAX])
 {
-	struct policy_users list = {.anyone = strcmp(text, "anyone") == 0};
+	struct users list = {.anyone = strcmp(text, "anyone") == 0};
 	bool nobody = strcmp(text, "nobody") == 0;
 	char copy[POLICY_LIST_MAX];
 	char *rest = copy;
@@ -266,13 +266,13 @@ static int parse_users(const char *text, void *field, char why[static VALUE_WHY_
 		strcat(list.text, word);
 	}
 	if (r == 0)
-		*(struct policy_users *)field = list;
+		*(struct users *)field = list;
 	return r;
 }
 
 static void print_users(const void *field, FILE *to)
 {
-	fputs(((const struct policy_users *)field)->text, to);
+	fputs(((const struct users *)field)->text, to);
 }
 
 static int parse_owner(const char *text, void *field, char why[static VALUE_WHY_MAX])

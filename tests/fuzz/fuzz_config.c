@@ -46,8 +46,7 @@ static void check_rule(const struct policy_rule *rule)
 	while (*glob)
 		glob += strlen(glob) + 1;
 	HOLDS(glob < rule->names + sizeof(rule->names));
-	HOLDS(rule->create.n <= POLICY_USERS_MAX &&
-	      memchr(rule->create.text, '\0', POLICY_LIST_MAX));
+	HOLDS(rule->create.n <= USERS_MAX && memchr(rule->create.text, '\0', POLICY_LIST_MAX));
 	HOLDS(rule->mode_max <= 0777 && (rule->mode <= 0777 || rule->mode == POLICY_AS_ASKED));
 	HOLDS(rule->lifetimes && !(rule->lifetimes & ~POLICY_ALL_LIFETIMES));
 }

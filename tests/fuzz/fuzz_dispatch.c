@@ -939,7 +939,7 @@ static void step_policy(unsigned how)
 		HOLDS(rule);
 		memcpy(rule->names, names[(how / 4 + i) % 3], sizeof(names[0]));
 		if (how & 16)
-			rule->create = (struct policy_users){.n = 1, .users = {{true, GROUP}}};
+			rule->create = (struct users){.n = 1, .entries = {{true, GROUP}}};
 		if (how & 32)
 			rule->owner = users[2], rule->group = GROUP, rule->mode = 0640;
 		if (how & 64)

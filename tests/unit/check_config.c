@@ -179,10 +179,10 @@ START_TEST(rules_are_read_in_their_order)
 	ck_assert_mem_eq(a->names, "x*\0y[ab]\0", 10);
 	ck_assert_str_eq(a->create.text, "root @root 1234 @4321");
 	ck_assert_uint_eq(a->create.n, 4);
-	ck_assert(!a->create.users[0].is_group && a->create.users[0].id == 0);
-	ck_assert(a->create.users[1].is_group && a->create.users[1].id == 0);
-	ck_assert(!a->create.users[2].is_group && a->create.users[2].id == 1234);
-	ck_assert(a->create.users[3].is_group && a->create.users[3].id == 4321);
+	ck_assert(!a->create.entries[0].is_group && a->create.entries[0].id == 0);
+	ck_assert(a->create.entries[1].is_group && a->create.entries[1].id == 0);
+	ck_assert(!a->create.entries[2].is_group && a->create.entries[2].id == 1234);
+	ck_assert(a->create.entries[3].is_group && a->create.entries[3].id == 4321);
 	ck_assert(a->owner == 0 && a->group == 55 && a->mode == POLICY_AS_ASKED);
 	ck_assert_uint_eq(a->mode_max, 0660);
 	ck_assert_uint_eq(a->lifetimes, 1u << LIFETIME_PERSISTENT | 1u << LIFETIME_CLIENTS);
