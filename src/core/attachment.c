@@ -23,8 +23,7 @@ int attachment_new(struct quota *quota, struct session *session, struct segment 
 
 	if (!attachment)
 		return -ENOMEM;
-	int r = quota_charge(quota, session->who.uid, QUOTA_ATTACHMENTS, 1, &attachment->charge,
-			     why);
+	int r = quota_charge(quota, &session->who, QUOTA_ATTACHMENTS, 1, &attachment->charge, why);
 	if (r != 0) {
 		free(attachment);
 		return r;

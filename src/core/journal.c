@@ -43,7 +43,7 @@ int subscription_new(struct journal *journal, struct quota *quota, struct sessio
 		return refuse(why, REFUSAL_TOO_LONG,
 			      "the beginning of names has %zu bytes; at most %d are allowed",
 			      strlen(prefix), NAME_LENGTH_MAX);
-	int r = quota_charge(quota, session->who.uid, QUOTA_SUBSCRIPTIONS, 1, &charge, why);
+	int r = quota_charge(quota, &session->who, QUOTA_SUBSCRIPTIONS, 1, &charge, why);
 	if (r != 0)
 		return r;
 	struct subscription *subscription = calloc(1, sizeof(*subscription));

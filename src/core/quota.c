@@ -44,6 +44,20 @@ void quota_fini(struct quota *quota)
 
 	HASH_ITER (hh, quota->users, user, next)
 		forget_user(quota, user);
+	quota_allowances_fini(&quota->allowances);
+}
+
+void quota_set_allowances(struct quota *quota, struct quota_allowances *allowances)
+{
+	quota_allowances_fini(&quota->allowances);
+	quota->allowances = *allowances;
+	*allowances = (struct quota_allowances){0};
+}
+
+void quota_allowances_fini(struct quota_allowances *allowances)
+{
+	free(allowances->list);
+	*allowances = (struct quota_allowances){0};
 }
 
 static struct quota_user *find_user(const struct quota *quota, uid_t uid)
@@ -69,31 +83,72 @@ static struct quota_user *add_user(struct quota *quota, uid_t uid)
 	return user;
 }
 
-static int check(const char *option, uint64_t limit, uint64_t used, uint64_t amount,
-		 struct refusal *why)
+/* --- limits ----------------------------------------------------------------------------------- */
+
+/* A limit as it holds for somebody. */
+struct limit {
+	const char *option;
+	const char *section; /* its name; NULL: [limits], which is for everybody */
+	uint64_t value;
+};
+
+static const struct quota_allowance *find_allowance(const struct quota *quota,
+						    const struct credentials *who)
 {
-	if (quota_fits(limit, used, amount))
-		return 0;
-	return refuse(why, REFUSAL_LIMIT,
-		      "the limit %s=%" PRIu64 " is reached: %" PRIu64 " in use, %" PRIu64
-		      " more asked for",
-		      option, limit, used, amount);
+	for (size_t i = 0; i < quota->allowances.n; i++)
+		if (users_include(&quota->allowances.list[i].users, who))
+			return &quota->allowances.list[i];
+	return NULL;
 }
 
-int quota_charge(struct quota *quota, uid_t uid, enum quota_resource resource, uint64_t amount,
-		 struct charge *ret, struct refusal *why)
+static struct limit find_limit(const struct quota *quota, const struct credentials *who,
+			       enum quota_resource resource)
 {
-	struct quota_user *user = find_user(quota, uid);
-	int r = check(names[resource].per_user, quota->limits.per_user[resource],
-		      user ? user->used[resource] : 0, amount, why);
+	struct limit limit = {names[resource].per_user, NULL, quota->limits.per_user[resource]};
+	const struct quota_allowance *allowance = find_allowance(quota, who);
+
+	if (allowance && allowance->per_user[resource] != QUOTA_GENERAL) {
+		limit.section = allowance->name;
+		limit.value = allowance->per_user[resource];
+	}
+	return limit;
+}
+
+uint64_t quota_per_user_limit(const struct quota *quota, const struct credentials *who,
+			      enum quota_resource resource)
+{
+	return find_limit(quota, who, resource).value;
+}
+
+static int check(const struct limit *limit, uint64_t used, uint64_t amount, struct refusal *why)
+{
+	const char *section = limit->section;
+
+	if (quota_fits(limit->value, used, amount))
+		return 0;
+	return refuse(why, REFUSAL_LIMIT,
+		      "the limit %s=%" PRIu64 "%s%s%s is reached: %" PRIu64 " in use, %" PRIu64
+		      " more asked for",
+		      limit->option, limit->value, section ? " of [limits " : "",
+		      section ? section : "", section ? "]" : "", used, amount);
+}
+
+/* --- charges ---------------------------------------------------------------------------------- */
+
+int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
+		 uint64_t amount, struct charge *ret, struct refusal *why)
+{
+	struct quota_user *user = find_user(quota, who->uid);
+	struct limit own = find_limit(quota, who, resource);
+	struct limit total = {names[resource].total, NULL, quota->limits.total[resource]};
+	int r = check(&own, user ? user->used[resource] : 0, amount, why);
 
 	if (r == 0)
-		r = check(names[resource].total, quota->limits.total[resource],
-			  quota->used[resource], amount, why);
+		r = check(&total, quota->used[resource], amount, why);
 	if (r != 0)
 		return r;
 	if (!user)
-		user = add_user(quota, uid);
+		user = add_user(quota, who->uid);
 	if (!user)
 		return -ENOMEM;
 	user->charges++;

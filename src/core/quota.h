@@ -11,7 +11,12 @@
 #include <sys/types.h>
 
 #include "base/hash.h"
+#include "core/access.h"
 #include "core/refusal.h"
+#include "core/users.h"
+
+#define QUOTA_NAME_MAX 40
+#define QUOTA_GENERAL  UINT64_MAX /* in an allowance: the limit that everybody has */
 
 enum quota_resource {
 	QUOTA_CLIENTS,
@@ -28,6 +33,18 @@ struct quota_limits {
 	uint64_t per_user[QUOTA_RESOURCES];
 };
 
+/* What some users may have: [limits NAME] of the configuration. */
+struct quota_allowance {
+	char name[QUOTA_NAME_MAX + 1];
+	struct users users;
+	uint64_t per_user[QUOTA_RESOURCES];
+};
+
+struct quota_allowances {
+	struct quota_allowance *list; /* owned; the first one that lists a user is the user's */
+	size_t n;
+};
+
 struct quota_user {
 	uid_t uid;
 	uint64_t used[QUOTA_RESOURCES];
@@ -37,6 +54,7 @@ struct quota_user {
 
 struct quota {
 	struct quota_limits limits;
+	struct quota_allowances allowances;
 	uint64_t used[QUOTA_RESOURCES];
 	struct quota_user *users;
 };
@@ -55,15 +73,24 @@ const char *quota_per_user_name(enum quota_resource resource);
 void quota_init(struct quota *quota, const struct quota_limits *limits);
 void quota_fini(struct quota *quota);
 
+/* Takes over what some users may have from now on; what is charged stays charged. */
+void quota_set_allowances(struct quota *quota, struct quota_allowances *allowances);
+void quota_allowances_fini(struct quota_allowances *allowances);
+
 /* Whether so much more stays within a limit. */
 static inline bool quota_fits(uint64_t limit, uint64_t used, uint64_t amount)
 {
 	return amount <= limit && used <= limit - amount;
 }
 
+/* What a user may have. It goes by the groups of who asks, the use by the user alone: processes of one
+ * user that have different groups share what they use, and each may add up to its own limit. */
+uint64_t quota_per_user_limit(const struct quota *quota, const struct credentials *who,
+			      enum quota_resource resource);
+
 /* Charges a user. Returns 0, REFUSAL_LIMIT with limit, value and use, or -ENOMEM. */
-int quota_charge(struct quota *quota, uid_t uid, enum quota_resource resource, uint64_t amount,
-		 struct charge *ret, struct refusal *why);
+int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
+		 uint64_t amount, struct charge *ret, struct refusal *why);
 
 /* Gives a charge back; nothing happens if nothing is charged. */
 void charge_release(struct charge *charge);

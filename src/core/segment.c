@@ -43,13 +43,14 @@ static int check(const struct creation *what, struct refusal *why)
 	return 0;
 }
 
-static int charge(struct quota *quota, uid_t uid, struct segment *segment, struct refusal *why)
+static int charge(struct quota *quota, const struct credentials *who, struct segment *segment,
+		  struct refusal *why)
 {
-	int r = quota_charge(quota, uid, QUOTA_SEGMENTS, 1, &segment->segment_charge, why);
+	int r = quota_charge(quota, who, QUOTA_SEGMENTS, 1, &segment->segment_charge, why);
 
 	if (r != 0)
 		return r;
-	return quota_charge(quota, uid, QUOTA_BYTES, segment->size, &segment->bytes_charge, why);
+	return quota_charge(quota, who, QUOTA_BYTES, segment->size, &segment->bytes_charge, why);
 }
 
 static int make_memory(struct segment *segment, struct refusal *why)
@@ -123,7 +124,7 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 	struct segment *segment = allocate(id, of, what, now);
 	if (!segment)
 		return -ENOMEM;
-	r = charge(quota, who->uid, segment, why);
+	r = charge(quota, who, segment, why);
 	if (r == 0)
 		r = make_memory(segment, why);
 	if (r == 0)

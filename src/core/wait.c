@@ -137,7 +137,7 @@ int wait_new(struct waits *waits, struct quota *quota, struct session *session, 
 		return -ENOMEM;
 	*wait = (struct wait){
 		.session = session, .number = number, .flags = flags, .newer_than = newer_than};
-	int r = quota_charge(quota, session->who.uid, QUOTA_WAITS, 1, &wait->charge, why);
+	int r = quota_charge(quota, &session->who, QUOTA_WAITS, 1, &wait->charge, why);
 	if (r == 0) {
 		wait->name = get_name(waits, name);
 		wait->user = get_user(waits, session->who.uid);

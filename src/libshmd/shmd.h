@@ -459,12 +459,12 @@ struct shmd_counter {
 	uint64_t value;
 };
 
-/** A limit and its use; the name is that of the option which sets it. */
+/** A limit and its use; the name is that of the option which sets it. They are those of the whole daemon
+ * or, where the name ends in _per_user, of the caller. */
 struct shmd_limit {
 	const char *name;
 	uint64_t value;
-	uint64_t
-		use; /**< of the whole daemon or, where the name ends in _per_user, of the caller */
+	uint64_t use;
 };
 
 /** The daemon itself. */

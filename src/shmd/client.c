@@ -283,7 +283,7 @@ static int set_up(struct client *client, struct refusal *why)
 	int r = read_session(client);
 
 	if (r == 0)
-		r = quota_charge(&client->server->registry->quota, client->session.who.uid,
+		r = quota_charge(&client->server->registry->quota, &client->session.who,
 				 QUOTA_CLIENTS, 1, &client->charge, why);
 	if (r == 0)
 		r = find_process(client);

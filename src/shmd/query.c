@@ -379,12 +379,14 @@ static void put_limit(const char *name, uint64_t value, uint64_t use, struct rep
 	limit->use = use;
 }
 
-static void put_limits(const struct quota *quota, uid_t uid, struct reply *reply)
+/* Those for each user are the ones that hold for who asks. */
+static void put_limits(const struct quota *quota, const struct credentials *who,
+		       struct reply *reply)
 {
 	for (enum quota_resource i = 0; i < QUOTA_RESOURCES; i++) {
 		put_limit(quota_total_name(i), quota->limits.total[i], quota->used[i], reply);
-		put_limit(quota_per_user_name(i), quota->limits.per_user[i],
-			  quota_used_by(quota, uid, i), reply);
+		put_limit(quota_per_user_name(i), quota_per_user_limit(quota, who, i),
+			  quota_used_by(quota, who->uid, i), reply);
 	}
 }
 
@@ -407,6 +409,6 @@ int query_status(struct client *client, const void *body, struct reply *reply, s
 	status->descriptors = usage_descriptors();
 	text_copy(status->degraded, sizeof(status->degraded), server->registry->degraded);
 	put_counters(&server->registry->statistics, reply);
-	put_limits(quota, client->session.who.uid, reply);
+	put_limits(quota, &client->session.who, reply);
 	return 0;
 }

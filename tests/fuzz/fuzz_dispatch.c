@@ -719,8 +719,8 @@ static struct client *connect_as(uid_t uid, uint32_t word_bits, struct process *
 	client->connected_at = now;
 	session_init(&client->session, server.next_client++, 0, &who);
 	client->session.estate = process ? &process->estate : NULL;
-	if (quota_charge(&server.registry->quota, uid, QUOTA_CLIENTS, 1, &client->charge, &why) !=
-	    0)
+	if (quota_charge(&server.registry->quota, &client->session.who, QUOTA_CLIENTS, 1,
+			 &client->charge, &why) != 0)
 		return client_free(client);
 	HASH_ADD(hh, server.clients, session.id, sizeof(client->session.id), client);
 	HOLDS(HASH_ADDED(hh, client));

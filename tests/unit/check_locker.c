@@ -203,7 +203,9 @@ static struct charge charged(void)
 	struct refusal why;
 
 	quota_init(&quota, &limits);
-	ck_assert_int_eq(quota_charge(&quota, 20, QUOTA_ATTACHMENTS, 1, &charge, &why), 0);
+	ck_assert_int_eq(quota_charge(&quota, &(struct credentials){.uid = 20}, QUOTA_ATTACHMENTS,
+				      1, &charge, &why),
+			 0);
 	return charge;
 }
 

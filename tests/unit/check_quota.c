@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
 #include <string.h>
 
 #include "unit.h"
@@ -21,11 +22,20 @@ static void tear_down(void)
 	quota_fini(&quota);
 }
 
+/* Somebody without groups of note. */
+static const struct credentials *as(uid_t uid)
+{
+	static struct credentials who;
+
+	credentials_init(&who, uid, 100, NULL, 0);
+	return &who;
+}
+
 static struct charge charge(uid_t uid, enum quota_resource resource, uint64_t amount)
 {
 	struct charge charge = {0};
 
-	ck_assert_int_eq(quota_charge(&quota, uid, resource, amount, &charge, &why), 0);
+	ck_assert_int_eq(quota_charge(&quota, as(uid), resource, amount, &charge, &why), 0);
 	return charge;
 }
 
@@ -34,7 +44,8 @@ static void expect_limit(uid_t uid, enum quota_resource resource, uint64_t amoun
 	struct charge none = {0};
 	uint64_t before = quota.used[resource];
 
-	ck_assert_int_eq(quota_charge(&quota, uid, resource, amount, &none, &why), REFUSAL_LIMIT);
+	ck_assert_int_eq(quota_charge(&quota, as(uid), resource, amount, &none, &why),
+			 REFUSAL_LIMIT);
 	ck_assert_int_eq(why.code, REFUSAL_LIMIT);
 	ck_assert_str_eq(why.text, text);
 	ck_assert_ptr_null(none.user);
@@ -113,12 +124,12 @@ START_TEST(sums_do_not_overflow)
 	struct charge one = charge(1001, QUOTA_BYTES, 600);
 	struct charge none;
 
-	ck_assert_int_eq(quota_charge(&quota, 1001, QUOTA_BYTES, UINT64_MAX, &none, &why),
+	ck_assert_int_eq(quota_charge(&quota, as(1001), QUOTA_BYTES, UINT64_MAX, &none, &why),
 			 REFUSAL_LIMIT);
-	ck_assert_int_eq(quota_charge(&quota, 1002, QUOTA_BYTES, UINT64_MAX - 599, &none, &why),
+	ck_assert_int_eq(quota_charge(&quota, as(1002), QUOTA_BYTES, UINT64_MAX - 599, &none, &why),
 			 REFUSAL_LIMIT);
 	quota.limits.per_user[QUOTA_BYTES] = quota.limits.total[QUOTA_BYTES] = UINT64_MAX;
-	ck_assert_int_eq(quota_charge(&quota, 1002, QUOTA_BYTES, UINT64_MAX - 599, &none, &why),
+	ck_assert_int_eq(quota_charge(&quota, as(1002), QUOTA_BYTES, UINT64_MAX - 599, &none, &why),
 			 REFUSAL_LIMIT);
 	charge_release(&one);
 }
@@ -132,6 +143,100 @@ START_TEST(a_limit_may_fall_below_its_use)
 	quota.limits.total[QUOTA_CLIENTS] = 1;
 	expect_limit(1002, QUOTA_CLIENTS, 1,
 		     "the limit clients=1 is reached: 2 in use, 1 more asked for");
+	charge_release(&one);
+}
+END_TEST
+
+/* --- limits of some --------------------------------------------------------------------------- */
+
+#define GROUP 500
+
+static struct users one(bool is_group, id_t id)
+{
+	return (struct users){.n = 1, .entries = {{is_group, id}}};
+}
+
+/* Whose limits are other ones: of 1002, then of a group. */
+static void set_allowances(uint64_t of_1002, uint64_t of_group)
+{
+	struct quota_allowances allowances = {calloc(2, sizeof(struct quota_allowance)), 2};
+
+	ck_assert_ptr_nonnull(allowances.list);
+	allowances.list[0] = (struct quota_allowance){
+		"first", one(false, 1002), {[0 ... QUOTA_RESOURCES - 1] = QUOTA_GENERAL}};
+	allowances.list[1] = (struct quota_allowance){
+		"second", one(true, GROUP), {[0 ... QUOTA_RESOURCES - 1] = QUOTA_GENERAL}};
+	allowances.list[0].per_user[QUOTA_BYTES] = of_1002;
+	allowances.list[1].per_user[QUOTA_BYTES] = of_group;
+	allowances.list[1].per_user[QUOTA_CLIENTS] = 0;
+	quota_set_allowances(&quota, &allowances);
+	ck_assert_ptr_null(allowances.list);
+}
+
+START_TEST(the_first_allowance_for_a_user_decides)
+{
+	static gid_t group = GROUP;
+	struct credentials member, both;
+
+	credentials_init(&member, 1003, 100, &group, 1);
+	credentials_init(&both, 1002, GROUP, NULL, 0);
+	set_allowances(700, 10);
+	ck_assert_uint_eq(quota_per_user_limit(&quota, as(1001), QUOTA_BYTES), 600);
+	ck_assert_uint_eq(quota_per_user_limit(&quota, as(1002), QUOTA_BYTES), 700);
+	ck_assert_uint_eq(quota_per_user_limit(&quota, &member, QUOTA_BYTES), 10);
+	ck_assert_uint_eq(quota_per_user_limit(&quota, &member, QUOTA_CLIENTS), 0);
+	/* What the first one does not say is as everybody has it, whatever the second one says. */
+	ck_assert_uint_eq(quota_per_user_limit(&quota, &both, QUOTA_BYTES), 700);
+	ck_assert_uint_eq(quota_per_user_limit(&quota, &both, QUOTA_CLIENTS), 2);
+	/* One that says nothing ends the search, too. */
+	set_allowances(QUOTA_GENERAL, 10);
+	ck_assert_uint_eq(quota_per_user_limit(&quota, &both, QUOTA_BYTES), 600);
+}
+END_TEST
+
+START_TEST(an_allowance_is_named_in_refusals)
+{
+	set_allowances(5, 0);
+	struct charge one = charge(1002, QUOTA_BYTES, 5);
+	expect_limit(1002, QUOTA_BYTES, 1,
+		     "the limit bytes_per_user=5 of [limits first] is reached: 5 in use, 1 more "
+		     "asked for");
+	expect_limit(1001, QUOTA_BYTES, 601,
+		     "the limit bytes_per_user=600 is reached: 0 in use, 601 more asked for");
+	charge_release(&one);
+}
+END_TEST
+
+/* All processes of a user share what is in use, whatever their groups let them add to it. */
+START_TEST(use_is_the_user_s_in_every_group)
+{
+	static gid_t group = GROUP;
+	struct credentials member;
+	struct charge none = {0};
+
+	credentials_init(&member, 1001, 100, &group, 1);
+	set_allowances(0, 10);
+	struct charge plain = charge(1001, QUOTA_BYTES, 10);
+	ck_assert_int_eq(quota_charge(&quota, &member, QUOTA_BYTES, 1, &none, &why), REFUSAL_LIMIT);
+	unit_assert_has(why.text, "of [limits second] is reached: 10 in use");
+	charge_release(&plain);
+	ck_assert_int_eq(quota_charge(&quota, &member, QUOTA_BYTES, 1, &none, &why), 0);
+	charge_release(&none);
+}
+END_TEST
+
+START_TEST(other_allowances_take_nothing_away)
+{
+	struct charge one = charge(1002, QUOTA_BYTES, 600);
+
+	set_allowances(5, 0);
+	ck_assert_uint_eq(quota_used_by(&quota, 1002, QUOTA_BYTES), 600);
+	expect_limit(1002, QUOTA_BYTES, 1,
+		     "the limit bytes_per_user=5 of [limits first] is reached: 600 in use, 1 more "
+		     "asked for");
+	quota_set_allowances(&quota, &(struct quota_allowances){0});
+	expect_limit(1002, QUOTA_BYTES, 1,
+		     "the limit bytes_per_user=600 is reached: 600 in use, 1 more asked for");
 	charge_release(&one);
 }
 END_TEST
@@ -166,6 +271,10 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_refusal_makes_no_user);
 	tcase_add_test(tests, sums_do_not_overflow);
 	tcase_add_test(tests, a_limit_may_fall_below_its_use);
+	tcase_add_test(tests, the_first_allowance_for_a_user_decides);
+	tcase_add_test(tests, an_allowance_is_named_in_refusals);
+	tcase_add_test(tests, use_is_the_user_s_in_every_group);
+	tcase_add_test(tests, other_allowances_take_nothing_away);
 	tcase_add_test(tests, what_is_left_goes_at_the_end);
 	tcase_add_test(tests, limits_have_names);
 }
