@@ -22,15 +22,16 @@
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-/* The section of the rules; behind it stands the name of each. */
-#define RULE "rule"
+/* Sections of which there may be many, each with a name of its own. */
+#define ALLOWANCE "limits NAME"
+#define RULE      "rule NAME"
 
 static const struct option {
 	const char *section;
 	const char *name;
 	const struct value_kind *kind;
-	size_t offset;        /* in struct config, of a rule's in struct policy_rule */
-	const char *standard; /* the default */
+	size_t offset;        /* in struct config, config_allowance or policy_rule */
+	const char *standard; /* the default; NULL: it has to be set */
 	const char *help;
 } options[] = {
 	{"daemon", "socket", &value_path, offsetof(struct config, socket), "/run/shmd/shmd.sock",
@@ -75,6 +76,27 @@ static const struct option {
 	 "The sizes of all segments together, whether their pages are in use or not."},
 	{"limits", "bytes_per_user", &value_amount, offsetof(struct config, bytes_per_user), "50%",
 	 "The sizes of the segments that one user created."},
+	{ALLOWANCE, "users", &value_users, offsetof(struct config_allowance, users), NULL,
+	 "Whose limits these are. The first of all these sections that lists a user is the "
+	 "user's, and the only one."},
+	{ALLOWANCE, "clients_per_user", &value_own_count,
+	 offsetof(struct config_allowance, per_user[QUOTA_CLIENTS]), "general",
+	 "Connections of each of these users."},
+	{ALLOWANCE, "segments_per_user", &value_own_count,
+	 offsetof(struct config_allowance, per_user[QUOTA_SEGMENTS]), "general",
+	 "Segments that each of them created."},
+	{ALLOWANCE, "attachments_per_user", &value_own_count,
+	 offsetof(struct config_allowance, per_user[QUOTA_ATTACHMENTS]), "general",
+	 "Pairs of a connection of each of them and a segment that it has attached."},
+	{ALLOWANCE, "waits_per_user", &value_own_count,
+	 offsetof(struct config_allowance, per_user[QUOTA_WAITS]), "general",
+	 "Waits of the connections of each of them."},
+	{ALLOWANCE, "subscriptions_per_user", &value_own_count,
+	 offsetof(struct config_allowance, per_user[QUOTA_SUBSCRIPTIONS]), "general",
+	 "Subscriptions of the connections of each of them."},
+	{ALLOWANCE, "bytes_per_user", &value_own_amount,
+	 offsetof(struct config_allowance, per_user[QUOTA_BYTES]), "general",
+	 "The sizes of the segments that each of them created."},
 	{RULE, "names", &value_globs, offsetof(struct policy_rule, names), "*",
 	 "The names that the rule is for. The first rule of all that has a pattern for a name "
 	 "decides on it."},
@@ -105,24 +127,116 @@ static const struct option {
 };
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
 
-static bool is_of_rules(const struct option *option)
+/* How many bytes of such a section, as "rule NAME", stand before the name; of another one, 0. */
+static size_t word_length(const char *section)
 {
-	return strcmp(option->section, RULE) == 0;
+	const char *space = strchr(section, ' ');
+
+	return space ? (size_t)(space - section) + 1 : 0;
 }
 
-void config_init(struct config *config)
+static bool is_of_many(const struct option *option)
+{
+	return word_length(option->section) > 0;
+}
+
+/* What is set in the fields of `base` before anything is read. */
+static void set_default(void *base, const struct option *option)
 {
 	char why[VALUE_WHY_MAX];
 
+	if (option->standard)
+		option->kind->parse(option->standard, (char *)base + option->offset, why);
+}
+
+/* --- sections with names ------------------------------------------------------------------------ */
+
+struct place {
+	const char *name, *file;
+	unsigned line;
+};
+
+static void *add_allowance(struct config *config, const struct place *place)
+{
+	struct config_allowance *larger = reallocarray(config->allowances, config->n_allowances + 1,
+						       sizeof(*config->allowances));
+
+	if (!larger)
+		return NULL;
+	config->allowances = larger;
+	struct config_allowance *allowance = &larger[config->n_allowances++];
+	*allowance = (struct config_allowance){.line = place->line};
+	text_copy(allowance->name, sizeof(allowance->name), place->name);
+	text_copy(allowance->file, sizeof(allowance->file), place->file);
+	for (const struct option *option = options; option < options + N_OPTIONS; option++)
+		if (strcmp(option->section, ALLOWANCE) == 0)
+			set_default(allowance, option);
+	return allowance;
+}
+
+static const void *allowance_at(const struct config *config, size_t i, struct place *ret)
+{
+	if (i >= config->n_allowances)
+		return NULL;
+	const struct config_allowance *allowance = &config->allowances[i];
+	*ret = (struct place){allowance->name, allowance->file, allowance->line};
+	return allowance;
+}
+
+static void *add_rule(struct config *config, const struct place *place)
+{
+	return policy_add(&config->policy, place->name, place->file, place->line);
+}
+
+static const void *rule_at(const struct config *config, size_t i, struct place *ret)
+{
+	if (i >= config->policy.n)
+		return NULL;
+	const struct policy_rule *rule = &config->policy.rules[i];
+	*ret = (struct place){rule->name, rule->file, rule->line};
+	return rule;
+}
+
+static const struct family {
+	const char *section;
+	void *(*add)(struct config *config, const struct place *place);
+	const void *(*at)(const struct config *config, size_t i, struct place *ret);
+} families[] = {
+	{ALLOWANCE, add_allowance, allowance_at},
+	{RULE, add_rule, rule_at},
+};
+#define N_FAMILIES (sizeof(families) / sizeof(families[0]))
+
+_Static_assert(QUOTA_NAME_MAX == POLICY_RULE_NAME_MAX, "all these names are of one kind");
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+void config_init(struct config *config)
+{
 	*config = (struct config){0};
 	for (const struct option *option = options; option < options + N_OPTIONS; option++)
-		if (!is_of_rules(option))
-			option->kind->parse(option->standard, (char *)config + option->offset, why);
+		if (!is_of_many(option))
+			set_default(config, option);
 }
 
 void config_fini(struct config *config)
 {
+	free(config->allowances);
+	config->allowances = NULL;
+	config->n_allowances = 0;
+	quota_allowances_fini(&config->resolved);
 	policy_fini(&config->policy);
+}
+
+struct config config_steal(struct config *config)
+{
+	struct config stolen = *config;
+
+	config->allowances = NULL;
+	config->n_allowances = 0;
+	config->resolved = (struct quota_allowances){0};
+	config->policy = (struct policy){0};
+	return stolen;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -132,6 +246,8 @@ struct reading {
 	FILE *file;
 	int line;
 	struct config *config;
+	const char *section; /* of the options that may come, as the table has it; NULL: none */
+	void *base;          /* where their fields are */
 	bool seen[N_OPTIONS];
 	char *error; /* the first one wins */
 };
@@ -153,24 +269,28 @@ static void fail(struct reading *reading, const char *format, ...)
 	va_end(ap);
 }
 
-static bool is_section(const char *name)
+/* As the table has it, or NULL. */
+static const char *plain_section(const char *text)
 {
 	for (size_t i = 0; i < N_OPTIONS; i++)
-		if (!is_of_rules(&options[i]) && strcmp(options[i].section, name) == 0)
-			return true;
-	return false;
+		if (!is_of_many(&options[i]) && strcmp(options[i].section, text) == 0)
+			return options[i].section;
+	return NULL;
 }
 
-/* The name of a rule whose section that is, or NULL. */
-static const char *rule_of(const char *section)
+/* Of "rule sensors", that of the rules, and the name; or NULL. */
+static const struct family *family_of(const char *text, const char **ret_name)
 {
-	size_t length = strlen(RULE);
-
-	return strncmp(section, RULE, length) == 0 && section[length] == ' ' ? section + length + 1
-									     : NULL;
+	for (const struct family *family = families; family < families + N_FAMILIES; family++) {
+		size_t length = word_length(family->section);
+		*ret_name = text + length;
+		if (strncmp(text, family->section, length) == 0)
+			return family;
+	}
+	return NULL;
 }
 
-static bool is_rule_name(const char *name)
+static bool is_name(const char *name)
 {
 	size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				     "0123456789_.-");
@@ -185,24 +305,49 @@ static const char *last_part(const char *file)
 	return slash ? slash + 1 : file;
 }
 
-/* Its options may be given anew; inih calls back for those, and for a section not at all. */
-static void begin_rule(struct reading *reading, const char *name)
+static bool is_there(const struct family *family, const struct config *config, const char *name,
+		     struct place *ret)
 {
-	struct policy *policy = &reading->config->policy;
-	const struct policy_rule *former = policy_by_name(policy, name);
+	for (size_t i = 0; family->at(config, i, ret); i++)
+		if (strcmp(ret->name, name) == 0)
+			return true;
+	return false;
+}
 
-	if (!is_rule_name(name))
+/* Its options may be given anew; inih calls back for those, and for a section not at all. */
+static void begin_named(struct reading *reading, const struct family *family, const char *name)
+{
+	struct place place = {name, last_part(reading->path), (unsigned)reading->line}, former;
+	int length = (int)word_length(family->section);
+
+	reading->section = family->section;
+	if (!is_name(name))
 		fail(reading,
-		     "'%s' cannot be the name of a rule: 1 to %d letters, digits, '_', '.' or '-'",
-		     name, POLICY_RULE_NAME_MAX);
-	else if (former)
-		fail(reading, "there is a rule '%s' already, at %s line %u", name, former->file,
-		     former->line);
-	else if (!policy_add(policy, name, last_part(reading->path), (unsigned)reading->line))
-		fail(reading, "there is no memory for one more rule");
+		     "'%s' cannot be the NAME in [%s]: 1 to %d letters, digits, '_', '.' or '-'",
+		     name, family->section, QUOTA_NAME_MAX);
+	else if (is_there(family, reading->config, name, &former))
+		fail(reading, "there is a section [%.*s%s] already, at %s line %u", length,
+		     family->section, name, former.file, former.line);
+	else if (!(reading->base = family->add(reading->config, &place)))
+		fail(reading, "there is no memory for one more section [%s]", family->section);
 	for (size_t i = 0; i < N_OPTIONS; i++)
-		if (is_of_rules(&options[i]))
+		if (is_of_many(&options[i]))
 			reading->seen[i] = false;
+}
+
+static void begin_section(struct reading *reading, const char *text)
+{
+	const char *name;
+	const struct family *family = family_of(text, &name);
+
+	if (family) {
+		begin_named(reading, family, name);
+		return;
+	}
+	reading->section = plain_section(text);
+	reading->base = reading->config;
+	if (!reading->section)
+		fail(reading, "there is no section [%s]", text);
 }
 
 static void check_section(struct reading *reading, char *text)
@@ -216,10 +361,8 @@ static void check_section(struct reading *reading, char *text)
 	*end = '\0';
 	if (end[1 + strspn(end + 1, " \t\r")] != '\0')
 		fail(reading, "there is something behind the section's ']'");
-	else if (rule_of(text + 1))
-		begin_rule(reading, rule_of(text + 1));
-	else if (!is_section(text + 1))
-		fail(reading, "there is no section [%s]", text + 1);
+	else
+		begin_section(reading, text + 1);
 }
 
 /* What inih would pass over or take for something else: see shmd.conf(5). */
@@ -273,8 +416,6 @@ static char *next_line(char *buffer, int room, void *context)
 
 static const struct option *find_option(const char *section, const char *name)
 {
-	if (rule_of(section))
-		section = RULE;
 	for (size_t i = 0; i < N_OPTIONS; i++)
 		if (strcmp(options[i].section, section) == 0 && strcmp(options[i].name, name) == 0)
 			return &options[i];
@@ -284,10 +425,7 @@ static const struct option *find_option(const char *section, const char *name)
 static void set(struct reading *reading, const struct option *option, const char *value)
 {
 	char why[VALUE_WHY_MAX] = "";
-	struct policy *policy = &reading->config->policy;
-	char *base = is_of_rules(option) ? (char *)&policy->rules[policy->n - 1]
-					 : (char *)reading->config;
-	int r = option->kind->parse(value, base + option->offset, why);
+	int r = option->kind->parse(value, (char *)reading->base + option->offset, why);
 
 	if (r < 0 && why[0])
 		fail(reading, "%s = %s: %s", option->name, value, why);
@@ -301,7 +439,7 @@ static void set(struct reading *reading, const struct option *option, const char
 static int take_value(void *context, const char *section, const char *name, const char *value)
 {
 	struct reading *reading = context;
-	const struct option *option = find_option(section, name);
+	const struct option *option = section[0] ? find_option(reading->section, name) : NULL;
 
 	if (!section[0])
 		fail(reading, "'%s' stands before the first [section]", name);
@@ -314,7 +452,19 @@ static int take_value(void *context, const char *section, const char *name, cons
 	return reading->error[0] ? 0 : 1;
 }
 
-/* What only shows when all of a rule is there. */
+/* What only shows when all of a section is there. */
+static void check_allowances(struct reading *reading, size_t first)
+{
+	const struct config *config = reading->config;
+
+	for (size_t i = first; i < config->n_allowances; i++) {
+		reading->line = (int)config->allowances[i].line;
+		if (!config->allowances[i].users.text[0])
+			fail(reading, "[limits %s] has no 'users', whose limits these are",
+			     config->allowances[i].name);
+	}
+}
+
 static void check_rules(struct reading *reading, size_t first)
 {
 	const struct policy *policy = &reading->config->policy;
@@ -333,7 +483,7 @@ static int read_file(struct config *config, const char *file, char *error)
 {
 	_cleanup_fclose_ FILE *stream = fopen(file, "re");
 	struct reading reading = {.path = file, .file = stream, .config = config, .error = error};
-	size_t rules_before = config->policy.n;
+	size_t allowances_before = config->n_allowances, rules_before = config->policy.n;
 
 	error[0] = '\0';
 	if (!stream) {
@@ -347,6 +497,8 @@ static int read_file(struct config *config, const char *file, char *error)
 	}
 	if (ferror(stream) && !error[0])
 		snprintf(error, CONFIG_ERROR_MAX, "%s: %s", file, strerror(errno));
+	if (!error[0])
+		check_allowances(&reading, allowances_before);
 	if (!error[0])
 		check_rules(&reading, rules_before);
 	return error[0] ? -EINVAL : 0;
@@ -389,26 +541,6 @@ static int read_folder(struct config *config, const char *folder, char *error)
 	return r < 0 ? -EINVAL : 0;
 }
 
-int config_load(struct config *ret, const char *file, char error[static CONFIG_ERROR_MAX])
-{
-	struct config scratch;
-
-	config_init(&scratch);
-	int r = read_file(&scratch, file ? file : SYSTEM_FILE, error);
-	if (r == -ENOENT && !file)
-		r = 0;
-	if (r == 0 && !file)
-		r = read_folder(&scratch, SYSTEM_FOLDER, error);
-	if (r < 0) {
-		config_fini(&scratch);
-		return -EINVAL;
-	}
-	*ret = scratch;
-	return 0;
-}
-
-/* --- telling ---------------------------------------------------------------------------------- */
-
 static uint64_t resolve(const struct config_amount *bytes)
 {
 	struct sysinfo info;
@@ -419,6 +551,49 @@ static uint64_t resolve(const struct config_amount *bytes)
 		return 0;
 	return (uint64_t)info.totalram * info.mem_unit / 100 * bytes->value;
 }
+
+/* For the quota, which knows no shares. */
+static int resolve_allowances(struct config *config, char *error)
+{
+	size_t n = config->n_allowances;
+	struct quota_allowance *list = n ? calloc(n, sizeof(*list)) : NULL;
+
+	if (n && !list) {
+		snprintf(error, CONFIG_ERROR_MAX, "there is no memory for the limits of some");
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const struct config_allowance *allowance = &config->allowances[i];
+		text_copy(list[i].name, sizeof(list[i].name), allowance->name);
+		list[i].users = allowance->users;
+		for (enum quota_resource k = 0; k < QUOTA_RESOURCES; k++)
+			list[i].per_user[k] = resolve(&allowance->per_user[k]);
+	}
+	config->resolved = (struct quota_allowances){list, n};
+	return 0;
+}
+
+int config_load(struct config *ret, const char *file, char error[static CONFIG_ERROR_MAX])
+{
+	struct config scratch;
+
+	config_init(&scratch);
+	int r = read_file(&scratch, file ? file : SYSTEM_FILE, error);
+	if (r == -ENOENT && !file)
+		r = 0;
+	if (r == 0 && !file)
+		r = read_folder(&scratch, SYSTEM_FOLDER, error);
+	if (r == 0)
+		r = resolve_allowances(&scratch, error);
+	if (r < 0) {
+		config_fini(&scratch);
+		return -EINVAL;
+	}
+	*ret = scratch;
+	return 0;
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
 
 void config_limits(const struct config *config, struct quota_limits *ret)
 {
@@ -455,7 +630,10 @@ static void print_comment(const char *text, FILE *to)
 
 static void print_manual(const struct option *option, FILE *to)
 {
-	fprintf(to, ".It Ic %s No = Ar %s\n", option->name, option->standard);
+	fprintf(to, ".It Ic %s", option->name);
+	if (option->standard)
+		fprintf(to, " No = Ar %s", option->standard);
+	fputc('\n', to);
 	for (const char *p = option->help; *p; p++) {
 		/* A plain one would become a hyphen. */
 		fputs(*p == '-' ? "\\-" : (char[2]){*p}, to);
@@ -463,9 +641,11 @@ static void print_manual(const struct option *option, FILE *to)
 		if (*p == '.' && p[1] == ' ')
 			fputc('\n', to), p++;
 	}
-	fprintf(to, "\n.Pp\nThe value is %s.\n", option->kind->form);
+	fprintf(to, "\n.Pp\nThe value %sis %s.\n", option->standard ? "" : "has to be set, and ",
+		option->kind->form);
 }
 
+/* With the default, where there is no `base`. */
 static void print_option(const void *base, const struct option *option, enum config_form form,
 			 FILE *to)
 {
@@ -475,8 +655,13 @@ static void print_option(const void *base, const struct option *option, enum con
 	}
 	fputc('\n', to);
 	print_comment(option->help, to);
-	fprintf(to, "%s%s = ", form == CONFIG_TEMPLATE ? "#" : "", option->name);
-	option->kind->print((const char *)base + option->offset, to);
+	fprintf(to, "%s%s =", form == CONFIG_TEMPLATE ? "#" : "", option->name);
+	if (base || option->standard)
+		fputc(' ', to);
+	if (base)
+		option->kind->print((const char *)base + option->offset, to);
+	else if (option->standard)
+		fputs(option->standard, to);
 	fputc('\n', to);
 }
 
@@ -489,31 +674,40 @@ static void print_section(const char *section, bool is_first, enum config_form f
 		fprintf(to, "%s[%s]\n", is_first ? "" : "\n", section);
 }
 
-/* Here without the explanations, which one rule after another would repeat. */
-static void print_rule(const struct policy_rule *rule, FILE *to)
+/* Here without the explanations, which one section after another would repeat. */
+static void print_named(const struct family *family, const void *base, const char *name, FILE *to)
 {
-	fprintf(to, "\n[" RULE " %s]\n", rule->name);
+	fprintf(to, "\n[%.*s%s]\n", (int)word_length(family->section), family->section, name);
 	for (const struct option *option = options; option < options + N_OPTIONS; option++)
-		if (is_of_rules(option)) {
+		if (strcmp(option->section, family->section) == 0) {
 			fprintf(to, "%s = ", option->name);
-			option->kind->print((const char *)rule + option->offset, to);
+			option->kind->print((const char *)base + option->offset, to);
 			fputc('\n', to);
 		}
 }
 
-/* What a rule may have. */
-static void print_rule_options(enum config_form form, FILE *to)
+/* What such a section may have. */
+static void print_family_options(const struct family *family, enum config_form form, FILE *to)
 {
-	struct policy_rule rule;
-
-	policy_rule_init(&rule, "", "", 1);
 	if (form == CONFIG_MANUAL)
-		print_section(RULE " NAME", false, form, to);
+		print_section(family->section, false, form, to);
 	else
-		fputs("\n#[" RULE " NAME]\n", to);
+		fprintf(to, "\n#[%s]\n", family->section);
 	for (const struct option *option = options; option < options + N_OPTIONS; option++)
-		if (is_of_rules(option))
-			print_option(&rule, option, form, to);
+		if (strcmp(option->section, family->section) == 0)
+			print_option(NULL, option, form, to);
+}
+
+static void print_family(const struct config *config, const struct family *family,
+			 enum config_form form, FILE *to)
+{
+	struct place place;
+	const void *base;
+
+	if (form != CONFIG_VALUES)
+		print_family_options(family, form, to);
+	for (size_t i = 0; form == CONFIG_VALUES && (base = family->at(config, i, &place)); i++)
+		print_named(family, base, place.name, to);
 }
 
 void config_print(const struct config *config, enum config_form form, FILE *to)
@@ -521,17 +715,15 @@ void config_print(const struct config *config, enum config_form form, FILE *to)
 	const char *section = "";
 
 	for (const struct option *option = options; option < options + N_OPTIONS; option++) {
-		if (is_of_rules(option))
+		if (is_of_many(option))
 			continue;
 		if (strcmp(section, option->section) != 0)
 			print_section(option->section, option == options, form, to);
 		section = option->section;
 		print_option(config, option, form, to);
 	}
-	if (form != CONFIG_VALUES)
-		print_rule_options(form, to);
-	for (size_t i = 0; form == CONFIG_VALUES && i < config->policy.n; i++)
-		print_rule(&config->policy.rules[i], to);
+	for (size_t i = 0; i < N_FAMILIES; i++)
+		print_family(config, &families[i], form, to);
 	if (form == CONFIG_MANUAL)
 		fputs(".El\n", to);
 }

@@ -24,6 +24,15 @@ struct config_amount {
 	bool is_percent;
 };
 
+/* A section [limits NAME], as it was written. */
+struct config_allowance {
+	char name[QUOTA_NAME_MAX + 1];
+	char file[POLICY_FILE_MAX]; /* its last part: for messages */
+	unsigned line;
+	struct users users;
+	struct config_amount per_user[QUOTA_RESOURCES]; /* QUOTA_GENERAL: as in [limits] */
+};
+
 struct config {
 	char socket[CONFIG_PATH_MAX];
 	uint64_t log_level; /* enum log_level */
@@ -35,7 +44,10 @@ struct config {
 	uint64_t waits, waits_per_user;
 	uint64_t subscriptions, subscriptions_per_user;
 	struct config_amount bytes, bytes_per_user;
-	struct policy policy; /* owned */
+	struct config_allowance *allowances; /* owned, as what follows */
+	size_t n_allowances;
+	struct quota_allowances resolved; /* the same, with shares resolved for this machine */
+	struct policy policy;
 };
 
 /* The defaults alone. */
@@ -46,9 +58,12 @@ void config_fini(struct config *config);
  * Reads FILE alone, or where it is NULL the system's file, if there is one, and then its .conf.d/
  * files in the order of their names, on top of the defaults.
  *
- * Users and groups are looked up now. Returns 0, or -EINVAL with file, line and what is wrong in `error`; then *ret is untouched.
+ * Users and groups are looked up now, and shares of the allowances resolved. Returns 0, or -EINVAL with file, line and what is wrong in `error`; then *ret is untouched.
  */
 int config_load(struct config *ret, const char *file, char error[static CONFIG_ERROR_MAX]);
+
+/* Hands all that it owns on. */
+struct config config_steal(struct config *config);
 
 /* The limits, with shares resolved for this machine. */
 void config_limits(const struct config *config, struct quota_limits *ret);

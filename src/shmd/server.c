@@ -77,6 +77,7 @@ static void apply_log_level(const struct server *server)
 static void apply_config(struct server *server)
 {
 	config_limits(&server->config, &server->registry->quota.limits);
+	quota_set_allowances(&server->registry->quota, &server->config.resolved);
 	registry_set_policy(server->registry, &server->config.policy);
 	access_set_administrators(server->config.administrators);
 	apply_log_level(server);
@@ -95,6 +96,7 @@ static void on_hangup(evutil_socket_t fd, short what, void *context)
 	}
 	/* The socket is where clients expect it: it changes with the next start. */
 	memcpy(config.socket, server->config.socket, sizeof(config.socket));
+	config_fini(&server->config);
 	server->config = config;
 	apply_config(server);
 	log_notice("configuration read again");
@@ -189,6 +191,7 @@ static int set_up(struct server *server)
 		log_error("cannot use %s for semaphores: %s", SHM_FOLDER, strerror(-r));
 		return r;
 	}
+	quota_set_allowances(&server->registry->quota, &server->config.resolved);
 	registry_set_policy(server->registry, &server->config.policy);
 	access_set_administrators(server->config.administrators);
 	server->loop = event_base_new();
@@ -218,8 +221,7 @@ int server_new(struct server **ret, struct config *config, struct listener *list
 		listener_free(listener);
 		return -ENOMEM;
 	}
-	server->config = *config;
-	config->policy = (struct policy){0};
+	server->config = config_steal(config);
 	server->log_level_override = LOG_LEVELS;
 	server->listener = listener;
 	server->processes.epoll = -1;

@@ -54,7 +54,7 @@ void server_block_signals(void);
 
 /*
  * Sets everything up, but accepts nobody yet. Takes the listener over, also on failure, and
- * the configuration's policy. Returns 0 or -errno, and then the log says why.
+ * what the configuration owns. Returns 0 or -errno, and then the log says why.
  */
 int server_new(struct server **ret, struct config *config, struct listener *listener);
 struct server *server_free(struct server *server);

@@ -107,6 +107,55 @@ static void print_amount(const void *field, FILE *to)
 		fputs(format_size(amount->value, buffer), to);
 }
 
+/* Where everybody's limit is to hold. As a number that would not come back as one. */
+static int check_own(int r, struct config_amount *amount, const char *text)
+{
+	if (strcmp(text, "general") == 0) {
+		*amount = (struct config_amount){.value = QUOTA_GENERAL};
+		return 0;
+	}
+	return r == 0 && amount->value == QUOTA_GENERAL ? -ERANGE : r;
+}
+
+static int parse_own_count(const char *text, void *field, char why[static VALUE_WHY_MAX])
+{
+	struct config_amount amount = {0};
+	int r = check_own(parse_u64(text, &amount.value), &amount, text);
+
+	(void)why;
+	if (r == 0)
+		*(struct config_amount *)field = amount;
+	return r;
+}
+
+static int parse_own_amount(const char *text, void *field, char why[static VALUE_WHY_MAX])
+{
+	struct config_amount amount = {0};
+	int r = check_own(parse_amount(text, &amount, why), &amount, text);
+
+	if (r == 0)
+		*(struct config_amount *)field = amount;
+	return r;
+}
+
+static void print_own_count(const void *field, FILE *to)
+{
+	const struct config_amount *amount = field;
+
+	if (amount->value == QUOTA_GENERAL)
+		fputs("general", to);
+	else
+		print_count(&amount->value, to);
+}
+
+static void print_own_amount(const void *field, FILE *to)
+{
+	if (((const struct config_amount *)field)->value == QUOTA_GENERAL)
+		fputs("general", to);
+	else
+		print_amount(field, to);
+}
+
 /* --- users and groups --------------------------------------------------------------------------- */
 
 /* What is wrong with the name of a user or group, in words. */
@@ -436,6 +485,13 @@ const struct value_kind value_amount = {
 	parse_amount, print_amount};
 const struct value_kind value_administrators = {"a group, by name or number, or none",
 						parse_administrators, print_administrators};
+
+const struct value_kind value_own_count = {"a number, or general: what [limits] says",
+					   parse_own_count, print_own_count};
+const struct value_kind value_own_amount = {
+	"bytes, with K, M, G or T; or a share of the machine's memory from 0% to 100%; or general: "
+	"what [limits] says",
+	parse_own_amount, print_own_amount};
 
 const struct value_kind value_globs = {"patterns as in fnmatch(3), separated by spaces",
 				       parse_globs, print_globs};

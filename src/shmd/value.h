@@ -25,9 +25,13 @@ extern const struct value_kind value_duration;       /* ms */
 extern const struct value_kind value_amount;         /* struct config_amount */
 extern const struct value_kind value_administrators; /* gid_t */
 
-/* Of rules, as policy.h has them. */
+/* Of limits for some users. */
+extern const struct value_kind value_users;      /* struct users */
+extern const struct value_kind value_own_count;  /* struct config_amount, as the next one */
+extern const struct value_kind value_own_amount; /* QUOTA_GENERAL: none of their own */
+
+/* Of rules, as policy.h has them; value_users too. */
 extern const struct value_kind value_globs;
-extern const struct value_kind value_users;
 extern const struct value_kind value_owner;
 extern const struct value_kind value_group;
 extern const struct value_kind value_forced_mode;

@@ -37,6 +37,16 @@ static void check_same_rules(const struct policy *a, const struct policy *b)
 	}
 }
 
+static void check_same_allowances(const struct config *a, const struct config *b)
+{
+	HOLDS(a->resolved.n == b->resolved.n && a->resolved.n == a->n_allowances);
+	for (size_t i = 0; i < a->resolved.n; i++) {
+		HOLDS(a->resolved.list[i].users.text[0]);
+		HOLDS(memcmp(&a->resolved.list[i], &b->resolved.list[i],
+			     sizeof(struct quota_allowance)) == 0);
+	}
+}
+
 /* What policy.c walks through has its ends. */
 static void check_rule(const struct policy_rule *rule)
 {
@@ -62,6 +72,7 @@ static void check_same(const struct config *a, const struct config *b)
 	      a->attachments_per_user == b->attachments_per_user);
 	check_same_amount(&a->bytes, &b->bytes);
 	check_same_amount(&a->bytes_per_user, &b->bytes_per_user);
+	check_same_allowances(a, b);
 	check_same_rules(&a->policy, &b->policy);
 }
 

@@ -274,6 +274,83 @@ START_TEST(bad_rules_are_errors)
 }
 END_TEST
 
+/* --- limits of some --------------------------------------------------------------------------- */
+
+START_TEST(allowances_are_read_in_their_order)
+{
+	struct config config = load("[limits batch]\n"
+				    "users = 1000  @root\n"
+				    "bytes_per_user = 4K\n"
+				    "[limits]\n"
+				    "clients_per_user = 7\n"
+				    "[rule batch]\n"
+				    "size_max = 9\n"
+				    "[limits all]\n"
+				    "segments_per_user = 0\n"
+				    "users = anyone\n"
+				    "attachments_per_user = 11\n"
+				    "waits_per_user = general\n"
+				    "subscriptions_per_user = 18446744073709551614\n"
+				    "clients_per_user = 8\n"
+				    "bytes_per_user = 0%\n");
+	const struct quota_allowance *batch = &config.resolved.list[0], *all = batch + 1;
+
+	ck_assert_uint_eq(config.resolved.n, 2);
+	ck_assert_str_eq(batch->name, "batch");
+	ck_assert_str_eq(batch->users.text, "1000 @root");
+	ck_assert_uint_eq(batch->per_user[QUOTA_BYTES], 4096);
+	ck_assert_uint_eq(batch->per_user[QUOTA_CLIENTS], QUOTA_GENERAL);
+	ck_assert_str_eq(all->name, "all");
+	ck_assert(all->users.anyone);
+	ck_assert_uint_eq(all->per_user[QUOTA_CLIENTS], 8);
+	ck_assert_uint_eq(all->per_user[QUOTA_SEGMENTS], 0);
+	ck_assert_uint_eq(all->per_user[QUOTA_BYTES], 0);
+	ck_assert_uint_eq(all->per_user[QUOTA_ATTACHMENTS], 11);
+	ck_assert_uint_eq(all->per_user[QUOTA_WAITS], QUOTA_GENERAL);
+	ck_assert_uint_eq(all->per_user[QUOTA_SUBSCRIPTIONS], UINT64_MAX - 1);
+	ck_assert_uint_eq(config.clients_per_user, 7);
+	ck_assert_uint_eq(config.policy.rules[0].size_max, 9);
+	config_fini(&config);
+}
+END_TEST
+
+START_TEST(shares_of_some_are_of_the_machine)
+{
+	struct config config = load("[limits]\nbytes = 20%\n[limits a]\nusers = 1\n"
+				    "bytes_per_user = 20%\n");
+	struct quota_limits limits;
+
+	config_limits(&config, &limits);
+	ck_assert_uint_gt(limits.total[QUOTA_BYTES], 1u << 20);
+	ck_assert_uint_eq(config.resolved.list[0].per_user[QUOTA_BYTES], limits.total[QUOTA_BYTES]);
+	config_fini(&config);
+}
+END_TEST
+
+START_TEST(bad_allowances_are_errors)
+{
+	refuse_text("[limits a]\nclients_per_user = 5\n[daemon]\n", 1,
+		    "[limits a] has no 'users', whose limits these are");
+	refuse_text("[limits a]\n", 1, "has no 'users'");
+	refuse_text("[limits a]\nusers =\n", 2, "not anyone, nobody, or users");
+	refuse_text("[limits a]\nusers = nosuch\n", 2, "there is no user 'nosuch'");
+	refuse_text("[limits a]\nclients = 5\n", 2, "no option 'clients' in section [limits a]");
+	refuse_text("[limits a]\nsize_max = 5\n", 2, "no option 'size_max' in section");
+	refuse_text("[limits]\nusers = 1\n", 2, "no option 'users' in section [limits]");
+	refuse_text("[limits]\nclients_per_user = general\n", 2, "not a number");
+	refuse_text("[limits a]\nclients_per_user = 18446744073709551615\n", 2,
+		    "not a number, or general");
+	refuse_text("[limits a]\nclients_per_user = 5%\n", 2, "not a number, or general");
+	refuse_text("[limits a]\nbytes_per_user = 101%\n", 2, "not bytes");
+	refuse_text("[limits a]\nbytes_per_user = 18446744073709551615\n", 2, "not bytes");
+	refuse_text("[limits a]\nusers = 1\nusers = 2\n", 3, "'users' is set a second time");
+	refuse_text("[limits ]\n", 1, "'' cannot be the NAME in [limits NAME]");
+	refuse_text("[limits a]\nusers = 1\n[limits a]\n", 3,
+		    "there is a section [limits a] already, at test.conf line 1");
+	refuse_text("[limitsa]\n", 1, "no section [limitsa]");
+}
+END_TEST
+
 static char *print(const struct config *config, enum config_form form);
 
 /* What can be written without spaces must also be written back with them. */
@@ -302,13 +379,13 @@ START_TEST(bad_names_of_rules_are_errors)
 	struct config config;
 
 	refuse_text("[rule]\n", 1, "no section [rule]");
-	refuse_text("[rule ]\n", 1, "'' cannot be the name of a rule");
+	refuse_text("[rule ]\n", 1, "'' cannot be the NAME in [rule NAME]");
 	refuse_text("[rule  a]\n", 1, "' a' cannot be");
 	refuse_text("[rule a b]\n", 1, "'a b' cannot be");
 	refuse_text("[rule a\xc3\xa9]\n", 1, "cannot be");
 	refuse_text("[rule a ;b]\n", 1, "cannot be");
 	refuse_text("[rule a]\n[limits]\n[rule a]\n", 3,
-		    "there is a rule 'a' already, at test.conf line 1");
+		    "there is a section [rule a] already, at test.conf line 1");
 	snprintf(text, sizeof(text), "[rule %040d]\nsegments_max = 7\n", 1);
 	config = load(text);
 	ck_assert_uint_eq(config.policy.rules[0].segments_max, 7);
@@ -591,6 +668,41 @@ START_TEST(rules_read_back)
 }
 END_TEST
 
+START_TEST(allowances_read_back)
+{
+	struct config config = load("[limits a]\nusers = 1 @2\nclients_per_user = 0\n"
+				    "bytes_per_user = 5%\n[limits b]\nusers = nobody\n"
+				    "bytes_per_user = 12345\nwaits_per_user = 3\n");
+	_cleanup_free_ char *text = print(&config, CONFIG_VALUES);
+	struct config again = load(text);
+	_cleanup_free_ char *text_again = print(&again, CONFIG_VALUES);
+
+	ck_assert_str_eq(text, text_again);
+	unit_assert_has(text, "\n[limits a]\nusers = 1 @2\nclients_per_user = 0\n"
+			      "segments_per_user = general\n");
+	unit_assert_has(text, "\nbytes_per_user = 5%\n\n[limits b]\nusers = nobody\n");
+	ck_assert_uint_eq(again.resolved.n, 2);
+	for (size_t i = 0; i < 2; i++)
+		ck_assert_mem_eq(&again.resolved.list[i], &config.resolved.list[i],
+				 sizeof(struct quota_allowance));
+	config_fini(&again);
+	config_fini(&config);
+}
+END_TEST
+
+START_TEST(what_is_stolen_is_the_thief_s)
+{
+	struct config config = load("[limits a]\nusers = 1\n[rule b]\n");
+	struct config thief = config_steal(&config);
+
+	config_fini(&config);
+	ck_assert_str_eq(thief.allowances[0].name, "a");
+	ck_assert_str_eq(thief.resolved.list[0].name, "a");
+	ck_assert_str_eq(thief.policy.rules[0].name, "b");
+	config_fini(&thief);
+}
+END_TEST
+
 START_TEST(the_template_changes_nothing)
 {
 	struct config config;
@@ -671,6 +783,11 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, bad_rules_are_errors);
 	tcase_add_test(tests, bad_names_of_rules_are_errors);
 	tcase_add_test(tests, rules_read_back);
+	tcase_add_test(tests, allowances_are_read_in_their_order);
+	tcase_add_test(tests, shares_of_some_are_of_the_machine);
+	tcase_add_test(tests, bad_allowances_are_errors);
+	tcase_add_test(tests, allowances_read_back);
+	tcase_add_test(tests, what_is_stolen_is_the_thief_s);
 	tcase_add_test(tests, a_list_is_as_long_as_its_line);
 	tcase_add_test(tests, a_long_line_is_an_error);
 	tcase_add_test(tests, the_tail_of_a_long_line_is_not_read);
