@@ -11,6 +11,7 @@ static const struct {
 } names[QUOTA_RESOURCES] = {
 	[QUOTA_CLIENTS] = {"clients", "clients_per_user"},
 	[QUOTA_SEGMENTS] = {"segments", "segments_per_user"},
+	[QUOTA_SEMAPHORES] = {"semaphores", "semaphores_per_user"},
 	[QUOTA_BYTES] = {"bytes", "bytes_per_user"},
 	[QUOTA_ATTACHMENTS] = {"attachments", "attachments_per_user"},
 	[QUOTA_WAITS] = {"waits", "waits_per_user"},

@@ -43,11 +43,13 @@ static int check(const struct creation *what, struct refusal *why)
 	return 0;
 }
 
-static int charge(struct quota *quota, const struct credentials *who, struct segment *segment,
-		  struct refusal *why)
+static int charge(struct quota *quota, const struct credentials *who, bool has_semaphore,
+		  struct segment *segment, struct refusal *why)
 {
 	int r = quota_charge(quota, who, QUOTA_SEGMENTS, 1, &segment->segment_charge, why);
 
+	if (r == 0 && has_semaphore)
+		r = quota_charge(quota, who, QUOTA_SEMAPHORES, 1, &segment->semaphore_charge, why);
 	if (r != 0)
 		return r;
 	return quota_charge(quota, who, QUOTA_BYTES, segment->size, &segment->bytes_charge, why);
@@ -124,7 +126,7 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 	struct segment *segment = allocate(id, of, what, now);
 	if (!segment)
 		return -ENOMEM;
-	r = charge(quota, who, segment, why);
+	r = charge(quota, who, what->permits > 0, segment, why);
 	if (r == 0)
 		r = make_memory(segment, why);
 	if (r == 0)
@@ -145,6 +147,7 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 	semaphore_fini(&segment->semaphore, instance);
 	close_fd(segment->fd);
 	charge_release(&segment->bytes_charge);
+	charge_release(&segment->semaphore_charge);
 	charge_release(&segment->segment_charge);
 	tally_release(&segment->rule_share);
 	free(segment);

@@ -78,6 +78,7 @@ struct segment {
 	struct lineage *lineage; /* of the name that it lost to a newer generation */
 
 	struct charge segment_charge;
+	struct charge semaphore_charge; /* given back with the segment, as its descriptor is */
 	struct charge bytes_charge;
 	struct tally_share rule_share; /* in the rule of the policy that gave it its name */
 

@@ -40,6 +40,7 @@ struct config {
 	gid_t administrators; /* ACCESS_NO_GROUP: none */
 	uint64_t clients, clients_per_user;
 	uint64_t segments, segments_per_user;
+	uint64_t semaphores, semaphores_per_user;
 	uint64_t attachments, attachments_per_user;
 	uint64_t waits, waits_per_user;
 	uint64_t subscriptions, subscriptions_per_user;

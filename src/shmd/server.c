@@ -168,17 +168,19 @@ static void check_descriptors(const struct server *server)
 	struct rlimit limit;
 	/* A client: its socket and its process. A segment: its memory and its semaphore; the few with
 	 * several permits have a ledger too. */
-	uint64_t needed = 2 * (server->config.clients + server->config.segments) + DESCRIPTORS_OWN;
+	uint64_t needed = 2 * server->config.clients + server->config.segments +
+			  server->config.semaphores + DESCRIPTORS_OWN;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < needed)
-		log_warning("the limits clients=%ju and segments=%ju may need %ju descriptors; "
-			    "RLIMIT_NOFILE lets the daemon have %ju",
+		log_warning("the limits clients=%ju, segments=%ju and semaphores=%ju may need %ju "
+			    "descriptors; RLIMIT_NOFILE lets the daemon have %ju",
 			    (uintmax_t)server->config.clients, (uintmax_t)server->config.segments,
-			    (uintmax_t)needed, (uintmax_t)limit.rlim_cur);
+			    (uintmax_t)server->config.semaphores, (uintmax_t)needed,
+			    (uintmax_t)limit.rlim_cur);
 }
 
 static int set_up(struct server *server)

@@ -285,6 +285,7 @@ static void check_segments(const struct registry *registry)
 	HOLDS(n_semaphores == HASH_CNT(by_semaphore, registry->recovery.by_semaphore));
 	HOLDS(n_lock_timers == registry->recovery.timers.n);
 	HOLDS(n == registry->quota.used[QUOTA_SEGMENTS]);
+	HOLDS(n_semaphores <= registry->quota.used[QUOTA_SEMAPHORES]);
 	HOLDS(bytes == registry->quota.used[QUOTA_BYTES]);
 	HOLDS(attachments == registry->quota.used[QUOTA_ATTACHMENTS]);
 	for (struct segment *segment = registry->queue; segment; segment = segment->next) {
@@ -334,6 +335,7 @@ static void count_use(const struct registry *registry, uid_t uid, uint64_t ret[Q
 		HOLDS(segment->segment_charge.user && segment->bytes_charge.user);
 		if (segment->segment_charge.user->uid == uid) {
 			ret[QUOTA_SEGMENTS]++;
+			ret[QUOTA_SEMAPHORES] += segment->semaphore_charge.user != NULL;
 			ret[QUOTA_BYTES] += segment->size;
 		}
 	}
@@ -1032,12 +1034,14 @@ static void begin(void)
 	struct quota_limits limits = {
 		.total = {[QUOTA_CLIENTS] = 5,
 			  [QUOTA_SEGMENTS] = 24,
+			  [QUOTA_SEMAPHORES] = 20,
 			  [QUOTA_BYTES] = 1 << 20,
 			  [QUOTA_ATTACHMENTS] = 48,
 			  [QUOTA_WAITS] = 16,
 			  [QUOTA_SUBSCRIPTIONS] = 6},
 		.per_user = {[QUOTA_CLIENTS] = 3,
 			     [QUOTA_SEGMENTS] = 16,
+			     [QUOTA_SEMAPHORES] = 14,
 			     [QUOTA_BYTES] = 1 << 19,
 			     [QUOTA_ATTACHMENTS] = 32,
 			     [QUOTA_WAITS] = 8,

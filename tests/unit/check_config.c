@@ -84,6 +84,8 @@ START_TEST(every_option_is_read)
 				    "clients_per_user = 2\n"
 				    "segments = 3\n"
 				    "segments_per_user = 4\n"
+				    "semaphores = 41\n"
+				    "semaphores_per_user = 42\n"
 				    "attachments = 5\n"
 				    "attachments_per_user = 18446744073709551615\n"
 				    "bytes = 7G ; as an example\n"
@@ -96,6 +98,8 @@ START_TEST(every_option_is_read)
 	ck_assert_uint_eq(config.clients_per_user, 2);
 	ck_assert_uint_eq(config.segments, 3);
 	ck_assert_uint_eq(config.segments_per_user, 4);
+	ck_assert_uint_eq(config.semaphores, 41);
+	ck_assert_uint_eq(config.semaphores_per_user, 42);
 	ck_assert_uint_eq(config.attachments, 5);
 	ck_assert_uint_eq(config.attachments_per_user, UINT64_MAX);
 	ck_assert(!config.bytes.is_percent);
@@ -134,7 +138,8 @@ END_TEST
 START_TEST(shares_are_of_the_machine)
 {
 	struct config config = load("[limits]\nbytes = 50%\nbytes_per_user = 4K\nclients = 9\n"
-				    "segments_per_user = 8\nattachments = 7\n");
+				    "segments_per_user = 8\nattachments = 7\nsemaphores = 6\n"
+				    "semaphores_per_user = 5\n");
 	struct quota_limits half, all;
 
 	config_limits(&config, &half);
@@ -143,6 +148,8 @@ START_TEST(shares_are_of_the_machine)
 	ck_assert_uint_eq(half.total[QUOTA_BYTES], all.total[QUOTA_BYTES] / 2);
 	ck_assert_uint_gt(half.total[QUOTA_BYTES], 1u << 20);
 	ck_assert_uint_eq(half.per_user[QUOTA_BYTES], 4096);
+	ck_assert_uint_eq(half.total[QUOTA_SEMAPHORES], 6);
+	ck_assert_uint_eq(half.per_user[QUOTA_SEMAPHORES], 5);
 	ck_assert_uint_eq(half.total[QUOTA_CLIENTS], 9);
 	ck_assert_uint_eq(half.per_user[QUOTA_CLIENTS], 2048);
 	ck_assert_uint_eq(half.per_user[QUOTA_SEGMENTS], 8);
@@ -288,6 +295,7 @@ START_TEST(allowances_are_read_in_their_order)
 				    "[limits all]\n"
 				    "segments_per_user = 0\n"
 				    "users = anyone\n"
+				    "semaphores_per_user = 12\n"
 				    "attachments_per_user = 11\n"
 				    "waits_per_user = general\n"
 				    "subscriptions_per_user = 18446744073709551614\n"
@@ -305,6 +313,7 @@ START_TEST(allowances_are_read_in_their_order)
 	ck_assert_uint_eq(all->per_user[QUOTA_CLIENTS], 8);
 	ck_assert_uint_eq(all->per_user[QUOTA_SEGMENTS], 0);
 	ck_assert_uint_eq(all->per_user[QUOTA_BYTES], 0);
+	ck_assert_uint_eq(all->per_user[QUOTA_SEMAPHORES], 12);
 	ck_assert_uint_eq(all->per_user[QUOTA_ATTACHMENTS], 11);
 	ck_assert_uint_eq(all->per_user[QUOTA_WAITS], QUOTA_GENERAL);
 	ck_assert_uint_eq(all->per_user[QUOTA_SUBSCRIPTIONS], UINT64_MAX - 1);

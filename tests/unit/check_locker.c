@@ -198,7 +198,8 @@ static struct quota quota;
 
 static struct charge charged(void)
 {
-	static const struct quota_limits limits = {{9, 9, 9, 9}, {9, 9, 9, 9}};
+	static const struct quota_limits limits = {.total = {[QUOTA_ATTACHMENTS] = 9},
+						   .per_user = {[QUOTA_ATTACHMENTS] = 9}};
 	struct charge charge;
 	struct refusal why;
 

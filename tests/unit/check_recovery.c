@@ -47,7 +47,7 @@ static struct segment *make(uint64_t id, unsigned permits)
 
 static void set_up(void)
 {
-	static const struct quota_limits limits = {{9, 9, 99, 9}, {9, 9, 99, 9}};
+	static const struct quota_limits limits = {{9, 9, 9, 99, 9}, {9, 9, 9, 99, 9}};
 
 	ck_assert_int_eq(guard_init(), 0);
 	close_fd(memory_reopen(STDERR_FILENO, true)); /* keeps a descriptor of the folder */

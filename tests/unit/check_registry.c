@@ -871,6 +871,8 @@ START_TEST(limits_leave_nothing_behind)
 {
 	expect_limit(QUOTA_SEGMENTS, true, 0, "segments_per_user=0 is reached: 0 in use, 1 more");
 	expect_limit(QUOTA_SEGMENTS, false, 0, "segments=0 is reached: 0 in use, 1 more");
+	expect_limit(QUOTA_SEMAPHORES, true, 0, "semaphores_per_user=0 is reached: 0 in use");
+	expect_limit(QUOTA_SEMAPHORES, false, 0, "semaphores=0 is reached: 0 in use, 1 more");
 	expect_limit(QUOTA_BYTES, true, 4095,
 		     "bytes_per_user=4095 is reached: 0 in use, 4096 more");
 	expect_limit(QUOTA_BYTES, false, 4095, "bytes=4095 is reached: 0 in use, 4096 more");

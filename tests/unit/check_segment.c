@@ -61,6 +61,7 @@ START_TEST(it_is_charged_while_it_lives)
 	ck_assert_uint_eq(segment->id, 42);
 	ck_assert_uint_eq(quota_used_by(&quota, ALICE, QUOTA_SEGMENTS), 1);
 	ck_assert_uint_eq(quota_used_by(&quota, ALICE, QUOTA_BYTES), 100);
+	ck_assert_uint_eq(quota_used_by(&quota, ALICE, QUOTA_SEMAPHORES), 1);
 	ck_assert_int_eq(semaphore_value(&segment->semaphore), 2);
 	ck_assert_ptr_null(segment_free(segment, &instance));
 	ck_assert_ptr_null(segment_free(NULL, &instance));
@@ -181,6 +182,23 @@ START_TEST(a_failure_leaves_nothing)
 }
 END_TEST
 
+START_TEST(only_a_semaphore_costs_one)
+{
+	struct segment *segment = NULL;
+
+	quota.limits.per_user[QUOTA_SEMAPHORES] = 0;
+	ck_assert_int_eq(segment_new(&quota, &instance, 42, &alice, &of, &what, 7, &segment, &why),
+			 REFUSAL_LIMIT);
+	ck_assert_str_eq(why.text, "the limit semaphores_per_user=0 is reached: 0 in use, 1 more "
+				   "asked for");
+	ck_assert_uint_eq(unit_entries(unit_folder), 1); /* the lock */
+	what.permits = 0;
+	segment = make();
+	ck_assert_uint_eq(quota_used_by(&quota, ALICE, QUOTA_SEMAPHORES), 0);
+	segment_free(segment, &instance);
+}
+END_TEST
+
 /* Sparse memory costs nothing, so the largest that there can be is made. */
 START_TEST(the_size_has_an_end)
 {
@@ -205,5 +223,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, who_sees_it);
 	tcase_add_test(tests, who_locks_it);
 	tcase_add_test(tests, a_failure_leaves_nothing);
+	tcase_add_test(tests, only_a_semaphore_costs_one);
 	tcase_add_test(tests, the_size_has_an_end);
 }
