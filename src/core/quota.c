@@ -134,6 +134,29 @@ static int check(const struct limit *limit, uint64_t used, uint64_t amount, stru
 		      section ? section : "", section ? "]" : "", used, amount);
 }
 
+/*
+ * The last part of a total is for those who have little, so that a few who take what they can leave
+ * something to everybody else: who comes to it may have a share of what is left behind them, rounded up,
+ * so that of few there is one for each, but for the last one. A total of less than RESERVE has none.
+ */
+#define RESERVE       16 /* one part in so many */
+#define RESERVE_SHARE 8  /* one part in so many of what is left */
+
+static int check_reserve(const struct limit *total, uint64_t used, uint64_t own, uint64_t amount,
+			 struct refusal *why)
+{
+	uint64_t left = total->value - used - amount;
+	uint64_t share = left / RESERVE_SHARE + (left % RESERVE_SHARE != 0);
+
+	/* The largest number is no limit at all. */
+	if (total->value == UINT64_MAX || left >= total->value / RESERVE || own + amount <= share)
+		return 0;
+	return refuse(why, REFUSAL_LIMIT,
+		      "the limit %s=%" PRIu64 " is nearly reached: %" PRIu64 " in use, %" PRIu64
+		      " more asked for; the rest is kept for users who use less",
+		      total->option, total->value, used, amount);
+}
+
 /* --- charges ---------------------------------------------------------------------------------- */
 
 int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
@@ -142,10 +165,13 @@ int quota_charge(struct quota *quota, const struct credentials *who, enum quota_
 	struct quota_user *user = find_user(quota, who->uid);
 	struct limit own = find_limit(quota, who, resource);
 	struct limit total = {names[resource].total, NULL, quota->limits.total[resource]};
-	int r = check(&own, user ? user->used[resource] : 0, amount, why);
+	uint64_t used = user ? user->used[resource] : 0;
+	int r = check(&own, used, amount, why);
 
 	if (r == 0)
 		r = check(&total, quota->used[resource], amount, why);
+	if (r == 0)
+		r = check_reserve(&total, quota->used[resource], used, amount, why);
 	if (r != 0)
 		return r;
 	if (!user)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What each user, and all together, may make the daemon keep. A charge is taken before the thing
- * exists, lies embedded in it, and is given back when it is gone.
+ * exists, lies embedded in it, and is given back when it is gone. When little of a total is left, only
+ * those get more who have little of it.
  */
 #ifndef CORE_QUOTA_H
 #define CORE_QUOTA_H

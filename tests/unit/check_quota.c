@@ -147,6 +147,118 @@ START_TEST(a_limit_may_fall_below_its_use)
 }
 END_TEST
 
+/* --- the reserve ------------------------------------------------------------------------------ */
+
+static void set_total(uint64_t total, uint64_t per_user)
+{
+	quota.limits.total[QUOTA_WAITS] = total;
+	quota.limits.per_user[QUOTA_WAITS] = per_user;
+}
+
+START_TEST(the_reserve_begins_at_a_sixteenth)
+{
+	set_total(320, 320);
+	/* 20 are left, which is a sixteenth; one more, and it would be less. */
+	struct charge much = charge(1001, QUOTA_WAITS, 300);
+	expect_limit(1001, QUOTA_WAITS, 1,
+		     "the limit waits=320 is nearly reached: 300 in use, 1 more asked for; the "
+		     "rest is kept for users who use less");
+	/* A user gets so much of it that it is an eighth of what is left: 3 where 17 are. */
+	expect_limit(1002, QUOTA_WAITS, 4,
+		     "the limit waits=320 is nearly reached: 300 in use, 4 more asked for; the "
+		     "rest is kept for users who use less");
+	struct charge three = charge(1002, QUOTA_WAITS, 3);
+	expect_limit(1002, QUOTA_WAITS, 1,
+		     "the limit waits=320 is nearly reached: 303 in use, 1 more asked for; the "
+		     "rest is kept for users who use less");
+	struct charge one = charge(1003, QUOTA_WAITS, 1);
+	/* What comes back is everybody's again. */
+	charge_release(&three);
+	charge_release(&one);
+	charge_release(&much);
+	much = charge(1002, QUOTA_WAITS, 300);
+	charge_release(&much);
+}
+END_TEST
+
+/* There is one for each, but the last one is nobody's. */
+START_TEST(the_reserve_goes_to_many)
+{
+	struct charge much, charges[64] = {0};
+	uid_t uid = 2000;
+
+	set_total(320, 320);
+	much = charge(1001, QUOTA_WAITS, 300);
+	while (quota_charge(&quota, as(uid), QUOTA_WAITS, 1, &charges[uid - 2000], &why) == 0)
+		uid++;
+	ck_assert_uint_eq(uid - 2000, 19);
+	ck_assert_uint_eq(quota.used[QUOTA_WAITS], 319);
+	for (int i = 0; i < 64; i++)
+		charge_release(&charges[i]);
+	charge_release(&much);
+}
+END_TEST
+
+/* A total of less than 16 has no reserve; of 16, it is the last one. */
+START_TEST(small_totals_have_no_reserve)
+{
+	for (uint64_t total = 1; total <= 16; total++) {
+		set_total(total, total);
+		struct charge most = charge(1001, QUOTA_WAITS, total - total / 16);
+		ck_assert_uint_eq(quota.used[QUOTA_WAITS], total < 16 ? total : 15);
+		if (total == 16)
+			expect_limit(1002, QUOTA_WAITS, 1,
+				     "the limit waits=16 is nearly reached: 15 in use, 1 more "
+				     "asked for; the rest is kept for users who use less");
+		charge_release(&most);
+	}
+}
+END_TEST
+
+START_TEST(the_largest_total_is_none)
+{
+	set_total(UINT64_MAX, UINT64_MAX);
+	struct charge all = charge(1001, QUOTA_WAITS, UINT64_MAX);
+	charge_release(&all);
+	set_total(UINT64_MAX - 1, UINT64_MAX);
+	ck_assert_int_eq(quota_charge(&quota, as(1001), QUOTA_WAITS, UINT64_MAX - 1, &all, &why),
+			 REFUSAL_LIMIT);
+}
+END_TEST
+
+/* 20 users that take what they can get, one by one or by hundreds, and the 21st. */
+START_TEST(the_greedy_leave_something)
+{
+	static struct charge charges[21 * 4096];
+	size_t n = 0, before, had;
+	bool goes_on = true;
+
+	set_total(4096, 2048);
+	while (goes_on) {
+		goes_on = false;
+		for (uid_t uid = 1; uid <= 20; uid++)
+			for (uint64_t amount = 1000; amount > 0; amount = _i ? amount / 10 : 0) {
+				uint64_t wish = _i ? amount : 1;
+				if (quota_charge(&quota, as(uid), QUOTA_WAITS, wish, &charges[n],
+						 &why) == 0)
+					n++, goes_on = true;
+			}
+	}
+	before = n;
+	while (quota_charge(&quota, as(21), QUOTA_WAITS, 1, &charges[n], &why) == 0)
+		n++;
+	had = n - before;
+	/* Those who came late to hundreds had shares of the reserve before. */
+	ck_assert_uint_ge(had, _i ? 10 : 29);
+	/* Also behind that one there is something. */
+	while (quota_charge(&quota, as(22), QUOTA_WAITS, 1, &charges[n], &why) == 0)
+		n++;
+	ck_assert_uint_ge(n - before - had, _i ? 9 : 25);
+	while (n > 0)
+		charge_release(&charges[--n]);
+}
+END_TEST
+
 /* --- limits of some --------------------------------------------------------------------------- */
 
 #define GROUP 500
@@ -271,6 +383,11 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_refusal_makes_no_user);
 	tcase_add_test(tests, sums_do_not_overflow);
 	tcase_add_test(tests, a_limit_may_fall_below_its_use);
+	tcase_add_test(tests, the_reserve_begins_at_a_sixteenth);
+	tcase_add_test(tests, the_reserve_goes_to_many);
+	tcase_add_test(tests, small_totals_have_no_reserve);
+	tcase_add_test(tests, the_largest_total_is_none);
+	tcase_add_loop_test(tests, the_greedy_leave_something, 0, 2);
 	tcase_add_test(tests, the_first_allowance_for_a_user_decides);
 	tcase_add_test(tests, an_allowance_is_named_in_refusals);
 	tcase_add_test(tests, use_is_the_user_s_in_every_group);
