@@ -8,5 +8,6 @@ libbase_la_SOURCES = \
 	src/base/heap.c src/base/heap.h \
 	src/base/lockfile.c src/base/lockfile.h \
 	src/base/log.c src/base/log.h \
+	src/base/loglimit.c src/base/loglimit.h \
 	src/base/parse.c src/base/parse.h \
 	src/base/text.c src/base/text.h

@@ -56,6 +56,25 @@ void text_make_printable(char *text)
 	}
 }
 
+/* Separators of lines and paragraphs, and the marks, embeddings, overrides and isolates of Unicode's
+ * bidirectional algorithm (UAX #9). */
+static bool misleads(uint32_t c)
+{
+	return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2066 && c <= 0x2069);
+}
+
+void text_make_plain(char *text)
+{
+	text_make_printable(text);
+	for (size_t size = strlen(text), length; size > 0; text += length, size -= length) {
+		uint32_t c = 0;
+		length = decode((const unsigned char *)text, size, &c);
+		if (misleads(c))
+			memset(text, '?', length);
+	}
+}
+
 void text_copy(char *to, size_t room, const char *from)
 {
 	size_t length = strnlen(from, room - 1);

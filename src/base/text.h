@@ -18,6 +18,10 @@ enum text_fault text_check(const char *text, size_t size, size_t *ret_where);
 /* Replaces every byte that text_check() objects to by '?', in place. */
 void text_make_printable(char *text);
 
+/* The same for a line of a log, where somebody reads other things, too: also every byte of characters
+ * that break a line, or turn the direction in which what stands behind them is shown. */
+void text_make_plain(char *text);
+
 /* Copies what fits, always terminated and padded with zeroes to the whole size. */
 void text_copy(char *to, size_t room, const char *from);
 

@@ -95,6 +95,33 @@ START_TEST(bad_bytes_become_question_marks)
 }
 END_TEST
 
+START_TEST(what_turns_lines_becomes_question_marks)
+{
+	char text[] = "a\xe2\x80\xae"
+		      "b\xe2\x81\xa6"
+		      "c\xd8\x9c"
+		      "d\xe2\x80\x8f"
+		      "e\n\xff";
+	/* Their neighbours, and what other scripts are written in. */
+	char good[] = "\xe2\x80\x8d \xe2\x80\xa7 \xe2\x80\xaf \xe2\x81\xa5 \xe2\x81\xaa \xd7\x90 "
+		      "\xd8\x9b \xf0\x9f\x98\x80";
+	char copy[sizeof(good)];
+
+	text_make_plain(text);
+	ck_assert_str_eq(text, "a???b???c??d???e??");
+	memcpy(copy, good, sizeof(good));
+	text_make_plain(good);
+	ck_assert_str_eq(good, copy);
+	/* Both kinds of separators, and the first and the last of each range. */
+	char all[] = "\xe2\x80\x8e\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa\xe2\x81\xa9";
+	text_make_plain(all);
+	ck_assert_str_eq(all, "???????????????");
+	char empty[] = "";
+	text_make_plain(empty);
+	ck_assert_str_eq(empty, "");
+}
+END_TEST
+
 START_TEST(copies_are_terminated_and_padded)
 {
 	static const char expected[8] = "abc";
@@ -129,6 +156,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, what_is_not_utf8);
 	tcase_add_test(tests, nothing_is_read_behind_the_end);
 	tcase_add_test(tests, bad_bytes_become_question_marks);
+	tcase_add_test(tests, what_turns_lines_becomes_question_marks);
 	tcase_add_test(tests, copies_are_terminated_and_padded);
 	tcase_add_test(tests, padding_is_checked);
 }

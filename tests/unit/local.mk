@@ -6,6 +6,7 @@ BASE_UNITS = \
 	tests/unit/check_heap \
 	tests/unit/check_lockfile \
 	tests/unit/check_log \
+	tests/unit/check_loglimit \
 	tests/unit/check_parse \
 	tests/unit/check_text
 WIRE_UNITS = \
@@ -66,6 +67,9 @@ tests_unit_check_lockfile_LDADD = $(UNIT_BASE)
 tests_unit_check_log_SOURCES = tests/unit/check_log.c $(UNIT)
 tests_unit_check_log_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_log_LDADD = $(UNIT_BASE)
+tests_unit_check_loglimit_SOURCES = tests/unit/check_loglimit.c $(UNIT)
+tests_unit_check_loglimit_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_loglimit_LDADD = $(UNIT_BASE)
 tests_unit_check_parse_SOURCES = tests/unit/check_parse.c $(UNIT)
 tests_unit_check_parse_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_parse_LDADD = $(UNIT_BASE)
