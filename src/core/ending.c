@@ -221,9 +221,10 @@ static void reap(struct registry *registry, struct segment *segment, enum log_le
 {
 	char text[SEGMENT_DESCRIPTION_MAX];
 
-	log_line(level, "reaped segment %s of uid %u, %" PRIu64 " bytes: %s",
-		 segment_describe(segment, text), segment->ownership.uid, segment->size,
-		 reason(segment));
+	log_about(level, segment_payer(segment),
+		  "reaped segment %s of uid %u, %" PRIu64 " bytes: %s",
+		  segment_describe(segment, text), segment->ownership.uid, segment->size,
+		  reason(segment));
 	statistics_count(&registry->statistics, STATISTIC_REAPED);
 	journal_tell(&registry->journal, EVENT_REAPED, segment, NULL, false, now);
 	ending_drop_name(registry, segment);

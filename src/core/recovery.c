@@ -98,14 +98,14 @@ struct word {
 	uint64_t now;
 };
 
-static void tell_recovered(const struct word *word, uint32_t permits, const char *who)
+static void tell_recovered(const struct word *word, uint32_t permits, uid_t uid, const char *who)
 {
 	char text[SEGMENT_DESCRIPTION_MAX];
 
 	word->recovery->statistics->counts[STATISTIC_LOCKS_RECOVERED] += permits;
 	journal_tell_recovered(word->recovery->journal, word->segment, permits, word->now);
-	log_notice("gave back %u %s of segment %s: %s", permits,
-		   permits == 1 ? "permit" : "permits", segment_describe(word->segment, text), who);
+	log_about(LOG_LEVEL_NOTICE, uid, "gave back %u %s of segment %s: %s", permits,
+		  permits == 1 ? "permit" : "permits", segment_describe(word->segment, text), who);
 }
 
 static void on_buried(const struct locker *locker, uint32_t permits, void *context)
@@ -116,7 +116,7 @@ static void on_buried(const struct locker *locker, uint32_t permits, void *conte
 		return;
 	snprintf(who, sizeof(who), "pid %d of uid %u died with %s", (int)locker->pid, locker->uid,
 		 permits == 1 ? "it" : "them");
-	tell_recovered(context, permits, who);
+	tell_recovered(context, permits, locker->uid, who);
 }
 
 /* A sharer who opens and closes it all the time has it audited now and then only. */
@@ -150,7 +150,7 @@ static enum ledger_answer audit(const struct word *word, struct segment *segment
 	enum ledger_answer answer = ledger_settle_raw(&segment->ledger, &segment->semaphore,
 						      &given);
 	if (given > 0)
-		tell_recovered(word, given,
+		tell_recovered(word, given, segment_payer(segment),
 			       "a program that had opened the semaphore by name kept "
 			       "it at its end");
 	segment->is_audit_due = answer == LEDGER_LATER;
@@ -164,9 +164,10 @@ static void tell_damaged(struct segment *segment)
 	if (segment->is_damaged)
 		return;
 	segment->is_damaged = true;
-	log_warning("the semaphore of segment %s was damaged by somebody who may lock it: its file "
-		    "was made too short, and its permits cannot be given back",
-		    segment_describe(segment, text));
+	log_about(LOG_LEVEL_WARNING, segment_payer(segment),
+		  "the semaphore of segment %s was damaged by somebody who may lock it: its file "
+		  "was made too short, and its permits cannot be given back",
+		  segment_describe(segment, text));
 }
 
 /* Returns the pause before the next attempt; 0: none. */

@@ -154,11 +154,29 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 	return NULL;
 }
 
+uid_t segment_payer(const struct segment *segment)
+{
+	const struct quota_user *user = segment->segment_charge.user;
+
+	return user ? user->uid : segment->ownership.uid;
+}
+
+static void quote(const char *name, char quoted[static 2 * NAME_LENGTH_MAX + 1])
+{
+	for (; *name; *quoted++ = *name++)
+		if (*name == '\'' || *name == '\\')
+			*quoted++ = '\\';
+	*quoted = '\0';
+}
+
 const char *segment_describe(const struct segment *segment,
 			     char buffer[static SEGMENT_DESCRIPTION_MAX])
 {
+	char quoted[2 * NAME_LENGTH_MAX + 1];
+
+	quote(segment->name, quoted);
 	if (segment->name[0])
-		snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "'%s' (id %" PRIu64 ")", segment->name,
+		snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "'%s' (id %" PRIu64 ")", quoted,
 			 segment->generation);
 	else
 		snprintf(buffer, SEGMENT_DESCRIPTION_MAX, "without a name (id %" PRIu64 ")",

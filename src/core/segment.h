@@ -118,8 +118,12 @@ int segment_hand_over(struct segment *segment, const struct ownership *to);
 /* Frees it with all it owns; it must stand in no table, and have no attachments. Returns NULL. */
 struct segment *segment_free(struct segment *segment, const struct instance *instance);
 
-/* Writes what the log calls it: its name in quotes and its id. Returns the buffer. */
-#define SEGMENT_DESCRIPTION_MAX 240
+/* Who pays for it: its maker, whoever owns it by now. The log's lines about it are about that user. */
+uid_t segment_payer(const struct segment *segment);
+
+/* Writes what the log calls it: its name in quotes, where quotes in it have a backslash before them, so
+ * that no name can look like its own end and more; and its id. Returns the buffer. */
+#define SEGMENT_DESCRIPTION_MAX (2 * NAME_LENGTH_MAX + 40)
 const char *segment_describe(const struct segment *segment,
 			     char buffer[static SEGMENT_DESCRIPTION_MAX]);
 

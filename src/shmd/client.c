@@ -28,8 +28,10 @@
 
 static void log_end(const struct client *client, const char *why)
 {
-	log_notice("client %" PRIu64 " (pid %d, uid %u) disconnected: %s", client->session.id,
-		   (int)client->session.pid, client->session.who.uid, why);
+	uid_t uid = client->session.who.uid;
+
+	log_about(LOG_LEVEL_NOTICE, uid, "client %" PRIu64 " (pid %d, uid %u) disconnected: %s",
+		  client->session.id, (int)client->session.pid, uid, why);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -317,7 +319,8 @@ void client_accept(struct server *server, int socket)
 	/* A client that died on the way is no news. */
 	if (r != -ESRCH) {
 		statistics_count(&server->registry->statistics, STATISTIC_REFUSED);
-		log_notice("a client of uid %u was refused: %s", client->session.who.uid, why.text);
+		log_about(LOG_LEVEL_NOTICE, client->session.who.uid,
+			  "a client of uid %u was refused: %s", client->session.who.uid, why.text);
 		client_refuse(socket, dispatch_code(why.code), why.text);
 	}
 	client_free(client);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/lockfile.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -23,6 +24,7 @@
 #include "wire/protocol.h"
 
 #define ACCEPTS_AT_ONCE 16
+#define TOLD_PAUSE      (10 * NSEC_PER_SEC)
 #define PATH_SIZE       sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct listener {
@@ -31,6 +33,7 @@ struct listener {
 	int folder; /* of the socket; -1 for one that was handed to us */
 	int lock;
 	bool is_short;        /* of descriptors, and the log was told */
+	uint64_t told_at;     /* CLOCK_MONOTONIC, ns; 0: it never was */
 	char file[PATH_SIZE]; /* in that folder */
 	char lock_file[PATH_SIZE + 8];
 	struct event *on_connect;
@@ -184,6 +187,19 @@ static void on_pause_over(evutil_socket_t fd, short what, void *context)
 	event_add(listener->on_connect, NULL);
 }
 
+/* Once, and not each time that one client goes and two others come. */
+static void tell_short(struct listener *listener)
+{
+	uint64_t now = clock_monotonic_ns();
+
+	if (!listener->is_short && (!listener->told_at || now - listener->told_at >= TOLD_PAUSE)) {
+		log_warning(
+			"no descriptor is left (RLIMIT_NOFILE): clients are refused until one is");
+		listener->told_at = now;
+	}
+	listener->is_short = true;
+}
+
 /* Spends the reserve on telling one client why it is not served. */
 static void refuse_one(struct listener *listener)
 {
@@ -192,10 +208,7 @@ static void refuse_one(struct listener *listener)
 		pause_accepting(listener);
 		return;
 	}
-	if (!listener->is_short)
-		log_warning(
-			"no descriptor is left (RLIMIT_NOFILE): clients are refused until one is");
-	listener->is_short = true;
+	tell_short(listener);
 	listener->spare = close_fd(listener->spare);
 	int socket = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (socket >= 0)

@@ -112,6 +112,12 @@ static void on_end(evutil_socket_t fd, short what, void *context)
 	event_base_loopbreak(server->loop);
 }
 
+static void on_log_due(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd, (void)what, (void)context;
+	log_tell_left_out(clock_monotonic_ns());
+}
+
 /* --- making and ending ------------------------------------------------------------------------ */
 
 static struct event *add(struct server *server, int fd, short what, event_callback_fn fn)
@@ -134,7 +140,9 @@ static int add_events(struct server *server)
 	server->on_hangup = add(server, SIGHUP, EV_SIGNAL, on_hangup);
 	server->on_terminate = add(server, SIGTERM, EV_SIGNAL, on_end);
 	server->on_interrupt = add(server, SIGINT, EV_SIGNAL, on_end);
-	return server->on_death && server->on_hangup && server->on_terminate && server->on_interrupt
+	server->on_log_due = add(server, log_timer(), EV_READ, on_log_due);
+	return server->on_death && server->on_hangup && server->on_terminate &&
+			       server->on_interrupt && server->on_log_due
 		       ? 0
 		       : -ENOMEM;
 }
@@ -253,6 +261,8 @@ struct server *server_free(struct server *server)
 	loop_event_free(server->on_hangup);
 	loop_event_free(server->on_terminate);
 	loop_event_free(server->on_interrupt);
+	loop_event_free(server->on_log_due);
+	log_tell_left_out(UINT64_MAX);
 	server->reaper = reaper_free(server->reaper);
 	waker_free(server->waker);
 	notifier_free(server->notifier);

@@ -42,6 +42,7 @@ struct server {
 	struct event *on_hangup;
 	struct event *on_terminate;
 	struct event *on_interrupt;
+	struct event *on_log_due;
 
 	/* One packet each at a time; nothing of them outlives its request. */
 	alignas(8) char in[WIRE_PACKET_MAX];

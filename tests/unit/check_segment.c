@@ -100,7 +100,7 @@ END_TEST
 
 START_TEST(it_describes_itself)
 {
-	char buffer[256];
+	char buffer[SEGMENT_DESCRIPTION_MAX];
 	struct segment *segment = make();
 
 	ck_assert_str_eq(segment_describe(segment, buffer), "'a' (id 42)");
@@ -109,6 +109,13 @@ START_TEST(it_describes_itself)
 	memset(segment->name, 'n', NAME_LENGTH_MAX);
 	segment->id = segment->generation = UINT64_MAX;
 	unit_assert_has(segment_describe(segment, buffer), "n' (id 18446744073709551615");
+	strcpy(segment->name, "x' (id 1) of uid 0, \\");
+	segment->generation = 7;
+	ck_assert_str_eq(segment_describe(segment, buffer), "'x\\' (id 1) of uid 0, \\\\' (id 7)");
+	memset(segment->name, '\'', NAME_LENGTH_MAX);
+	segment->name[NAME_LENGTH_MAX] = '\0';
+	segment->generation = UINT64_MAX;
+	unit_assert_has(segment_describe(segment, buffer), "\\'' (id 18446744073709551615)");
 	segment_free(segment, &instance);
 }
 END_TEST
