@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/log.h"
+
 static const struct {
 	const char *total;
 	const char *per_user;
@@ -157,21 +159,57 @@ static int check_reserve(const struct limit *total, uint64_t used, uint64_t own,
 		      total->option, total->value, used, amount);
 }
 
+/* --- what the log is told --------------------------------------------------------------------- */
+
+/* A user without charges is one that nothing is remembered of: `breach` is NULL. */
+static void tell(struct quota_breach *breach, enum log_level level, uid_t uid,
+		 const struct limit *limit, const struct refusal *why)
+{
+	if (breach && breach->is_told && breach->limit == limit->value)
+		return;
+	if (breach)
+		*breach = (struct quota_breach){true, limit->value};
+	log_about(level, uid, "uid %u was refused more: %s", uid, why->text);
+}
+
+/* Down to seven eighths: who goes on at the limit, giving back one and taking one, is no news. */
+static void end_breach(struct quota_breach *breach, uint64_t used)
+{
+	if (used <= breach->limit / 8 * 7 + breach->limit % 8 * 7 / 8)
+		breach->is_told = false;
+}
+
 /* --- charges ---------------------------------------------------------------------------------- */
 
-int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
-		 uint64_t amount, struct charge *ret, struct refusal *why)
+/* `user`: NULL where nothing is charged to them. */
+static int check_limits(struct quota *quota, struct quota_user *user, const struct credentials *who,
+			enum quota_resource resource, uint64_t amount, struct refusal *why)
 {
-	struct quota_user *user = find_user(quota, who->uid);
 	struct limit own = find_limit(quota, who, resource);
 	struct limit total = {names[resource].total, NULL, quota->limits.total[resource]};
 	uint64_t used = user ? user->used[resource] : 0;
 	int r = check(&own, used, amount, why);
 
-	if (r == 0)
-		r = check(&total, quota->used[resource], amount, why);
+	if (r != 0) {
+		tell(user ? &user->breaches[resource] : NULL, LOG_LEVEL_NOTICE, who->uid, &own,
+		     why);
+		return r;
+	}
+	r = check(&total, quota->used[resource], amount, why);
 	if (r == 0)
 		r = check_reserve(&total, quota->used[resource], used, amount, why);
+	/* Others will be refused, too. */
+	if (r != 0)
+		tell(&quota->breaches[resource], LOG_LEVEL_WARNING, who->uid, &total, why);
+	return r;
+}
+
+int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
+		 uint64_t amount, struct charge *ret, struct refusal *why)
+{
+	struct quota_user *user = find_user(quota, who->uid);
+	int r = check_limits(quota, user, who, resource, amount, why);
+
 	if (r != 0)
 		return r;
 	if (!user)
@@ -193,6 +231,9 @@ void charge_release(struct charge *charge)
 		return;
 	user->used[charge->resource] -= charge->amount;
 	charge->quota->used[charge->resource] -= charge->amount;
+	end_breach(&user->breaches[charge->resource], user->used[charge->resource]);
+	end_breach(&charge->quota->breaches[charge->resource],
+		   charge->quota->used[charge->resource]);
 	if (--user->charges == 0)
 		forget_user(charge->quota, user);
 	charge->user = NULL;

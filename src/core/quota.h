@@ -47,9 +47,17 @@ struct quota_allowances {
 	size_t n;
 };
 
+/* A limit that was reached, of which the log is told once: until the use is well below it, or the limit
+ * is another one. */
+struct quota_breach {
+	bool is_told;
+	uint64_t limit;
+};
+
 struct quota_user {
 	uid_t uid;
 	uint64_t used[QUOTA_RESOURCES];
+	struct quota_breach breaches[QUOTA_RESOURCES];
 	unsigned charges; /* how many there are; without any, the user is forgotten */
 	UT_hash_handle hh;
 };
@@ -58,6 +66,7 @@ struct quota {
 	struct quota_limits limits;
 	struct quota_allowances allowances;
 	uint64_t used[QUOTA_RESOURCES];
+	struct quota_breach breaches[QUOTA_RESOURCES]; /* of the totals */
 	struct quota_user *users;
 };
 
@@ -90,7 +99,8 @@ static inline bool quota_fits(uint64_t limit, uint64_t used, uint64_t amount)
 uint64_t quota_per_user_limit(const struct quota *quota, const struct credentials *who,
 			      enum quota_resource resource);
 
-/* Charges a user. Returns 0, REFUSAL_LIMIT with limit, value and use, or -ENOMEM. */
+/* Charges a user. Returns 0, REFUSAL_LIMIT with limit, value and use, or -ENOMEM. The first refusal by
+ * each limit is logged. */
 int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
 		 uint64_t amount, struct charge *ret, struct refusal *why);
 

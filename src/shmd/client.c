@@ -319,8 +319,10 @@ void client_accept(struct server *server, int socket)
 	/* A client that died on the way is no news. */
 	if (r != -ESRCH) {
 		statistics_count(&server->registry->statistics, STATISTIC_REFUSED);
-		log_about(LOG_LEVEL_NOTICE, client->session.who.uid,
-			  "a client of uid %u was refused: %s", client->session.who.uid, why.text);
+		/* Of a limit, the quota has told once. */
+		log_about(why.code == REFUSAL_LIMIT ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE,
+			  client->session.who.uid, "a client of uid %u was refused: %s",
+			  client->session.who.uid, why.text);
 		client_refuse(socket, dispatch_code(why.code), why.text);
 	}
 	client_free(client);

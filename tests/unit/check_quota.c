@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "unit.h"
 
+#include "base/log.h"
 #include "core/quota.h"
 
 static struct quota quota;
@@ -259,6 +262,148 @@ START_TEST(the_greedy_leave_something)
 }
 END_TEST
 
+/* --- what the log is told --------------------------------------------------------------------- */
+
+static int log_end;
+
+/* Standard error of this test's own process becomes a pipe. */
+static void catch_log(void)
+{
+	int ends[2];
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	close(ends[1]);
+	log_end = ends[0];
+	log_open("unit");
+	log_set_level(LOG_LEVEL_INFO);
+}
+
+static void expect_logged(const char *expected)
+{
+	char text[4096];
+	ssize_t n = read(log_end, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	ck_assert_str_eq(text, expected);
+}
+
+/* Refused, and the log is told or not. */
+static void expect_refused(uid_t uid, uint64_t amount, const char *logged)
+{
+	struct charge none = {0};
+
+	ck_assert_int_eq(quota_charge(&quota, as(uid), QUOTA_WAITS, amount, &none, &why),
+			 REFUSAL_LIMIT);
+	expect_logged(logged);
+}
+
+START_TEST(a_breach_is_told_once_until_it_ends)
+{
+	struct charge most, few, one;
+
+	catch_log();
+	set_total(1000, 16);
+	most = charge(1001, QUOTA_WAITS, 14);
+	few = charge(1001, QUOTA_WAITS, 1);
+	one = charge(1001, QUOTA_WAITS, 1);
+	expect_refused(1001, 1,
+		       "unit: notice: uid 1001 was refused more: the limit waits_per_user=16 is "
+		       "reached: 16 in use, 1 more asked for\n");
+	expect_refused(1001, 1, "");
+	/* One below the limit is no end of it, and seven eighths are. */
+	charge_release(&one);
+	expect_refused(1001, 2, "");
+	charge_release(&few);
+	few = charge(1001, QUOTA_WAITS, 2);
+	expect_refused(1001, 1,
+		       "unit: notice: uid 1001 was refused more: the limit waits_per_user=16 is "
+		       "reached: 16 in use, 1 more asked for\n");
+	/* Another user's is another one. */
+	struct charge other = charge(1002, QUOTA_WAITS, 1);
+	expect_refused(1002, 16,
+		       "unit: notice: uid 1002 was refused more: the limit waits_per_user=16 is "
+		       "reached: 1 in use, 16 more asked for\n");
+	charge_release(&other);
+	charge_release(&few);
+	charge_release(&most);
+}
+END_TEST
+
+START_TEST(who_just_touches_the_limit_ends_nothing)
+{
+	struct charge most, one;
+
+	catch_log();
+	set_total(1000, 9);
+	most = charge(1001, QUOTA_WAITS, 8);
+	one = charge(1001, QUOTA_WAITS, 1);
+	expect_refused(1001, 1,
+		       "unit: notice: uid 1001 was refused more: the limit waits_per_user=9 is "
+		       "reached: 9 in use, 1 more asked for\n");
+	for (int i = 0; i < 10; i++) {
+		charge_release(&one);
+		one = charge(1001, QUOTA_WAITS, 1);
+		expect_refused(1001, 1, "");
+	}
+	/* Another limit is another breach. */
+	set_total(1000, 8);
+	expect_refused(1001, 1,
+		       "unit: notice: uid 1001 was refused more: the limit waits_per_user=8 is "
+		       "reached: 9 in use, 1 more asked for\n");
+	charge_release(&one);
+	charge_release(&most);
+}
+END_TEST
+
+/* Without any charge there is nothing that could end: what remains is log_about()'s own limit. */
+START_TEST(who_is_forgotten_breaches_anew)
+{
+	struct charge one;
+	char line[] = "unit: notice: uid 1001 was refused more: the limit waits_per_user=4 is "
+		      "reached: 0 in use, 5 more asked for\n";
+
+	catch_log();
+	set_total(1000, 4);
+	expect_refused(1001, 5, line);
+	expect_refused(1001, 5, line);
+	one = charge(1001, QUOTA_CLIENTS, 1);
+	expect_refused(1001, 5, line);
+	expect_refused(1001, 5, "");
+	charge_release(&one);
+	expect_refused(1001, 5, line);
+}
+END_TEST
+
+START_TEST(a_total_s_breach_is_everybody_s)
+{
+	struct charge much, more, little;
+
+	catch_log();
+	set_total(160, 160);
+	much = charge(1001, QUOTA_WAITS, 130);
+	more = charge(1001, QUOTA_WAITS, 20);
+	expect_refused(1001, 1,
+		       "unit: warning: uid 1001 was refused more: the limit waits=160 is nearly "
+		       "reached: 150 in use, 1 more asked for; the rest is kept for users who use "
+		       "less\n");
+	expect_refused(1002, 5, "");
+	expect_refused(1002, 50, "");
+	/* 140 are seven eighths. */
+	little = charge(1002, QUOTA_WAITS, 1);
+	charge_release(&more);
+	more = charge(1001, QUOTA_WAITS, 10);
+	charge_release(&little);
+	little = charge(1002, QUOTA_WAITS, 1);
+	expect_refused(1002, 20,
+		       "unit: warning: uid 1002 was refused more: the limit waits=160 is reached: "
+		       "141 in use, 20 more asked for\n");
+	charge_release(&little);
+	charge_release(&more);
+	charge_release(&much);
+}
+END_TEST
+
 /* --- limits of some --------------------------------------------------------------------------- */
 
 #define GROUP 500
@@ -388,6 +533,10 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, small_totals_have_no_reserve);
 	tcase_add_test(tests, the_largest_total_is_none);
 	tcase_add_loop_test(tests, the_greedy_leave_something, 0, 2);
+	tcase_add_test(tests, a_breach_is_told_once_until_it_ends);
+	tcase_add_test(tests, who_just_touches_the_limit_ends_nothing);
+	tcase_add_test(tests, who_is_forgotten_breaches_anew);
+	tcase_add_test(tests, a_total_s_breach_is_everybody_s);
 	tcase_add_test(tests, the_first_allowance_for_a_user_decides);
 	tcase_add_test(tests, an_allowance_is_named_in_refusals);
 	tcase_add_test(tests, use_is_the_user_s_in_every_group);
