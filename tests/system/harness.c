@@ -53,6 +53,7 @@ static void copy_program(const struct test_daemon *daemon)
 	ck_assert_int_eq(system(command), 0);
 }
 
+const char *daemon_log_level = "debug";
 void (*daemon_prepare)(void);
 
 /* $SHMD_WRAPPER is a command to run the daemon under, as valgrind. */
@@ -69,9 +70,9 @@ static void exec_daemon(const struct test_daemon *daemon, int ready)
 	if (daemon_prepare)
 		daemon_prepare();
 	snprintf(command, sizeof(command),
-		 "exec %s '%s' -c '%s' -s '%s' -l debug --ready-fd=%d 2>>'%s'",
-		 wrapper ? wrapper : "", daemon->uid ? copy : getenv("SHMD"), daemon->config,
-		 daemon->socket, ready, daemon->log);
+		 "exec %s '%s' -c '%s' -s '%s' -l %s --ready-fd=%d 2>>'%s'", wrapper ? wrapper : "",
+		 daemon->uid ? copy : getenv("SHMD"), daemon->config, daemon->socket,
+		 daemon_log_level, ready, daemon->log);
 	execl("/bin/sh", "sh", "-c", command, NULL);
 	_exit(127);
 }

@@ -29,6 +29,9 @@ void daemon_start(struct test_daemon *daemon, const char *config);
 void daemon_start_as(struct test_daemon *daemon, const char *config, uid_t uid);
 void daemon_start_again(struct test_daemon *daemon);
 
+/* The level of its log: debug, unless a test sets another one. */
+extern const char *daemon_log_level;
+
 /* Called, unless NULL, in the process that becomes the daemon, as the daemon's user: to put it into
  * namespaces of its own, for instance. */
 extern void (*daemon_prepare)(void);

@@ -10,6 +10,7 @@ SYSTEM_TESTS = \
 	tests/system/check_library \
 	tests/system/check_lifetimes \
 	tests/system/check_namespaces \
+	tests/system/check_limits \
 	tests/system/check_lock_recovery \
 	tests/system/check_lock_storm \
 	tests/system/check_lock \
@@ -63,6 +64,11 @@ tests_system_check_lifetimes_SOURCES = tests/system/check_lifetimes.c $(HARNESS)
 tests_system_check_lifetimes_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_lifetimes_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_lifetimes_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_limits_SOURCES = tests/system/check_limits.c $(HARNESS)
+tests_system_check_limits_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_limits_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_limits_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_namespaces_SOURCES = tests/system/check_namespaces.c $(HARNESS)
 tests_system_check_namespaces_CPPFLAGS = $(SYSTEM_CPPFLAGS)

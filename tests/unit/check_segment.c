@@ -120,6 +120,18 @@ START_TEST(it_describes_itself)
 }
 END_TEST
 
+START_TEST(its_maker_pays_whoever_owns_it)
+{
+	struct segment *segment = make();
+	struct ownership to = {BOB, BOB, 0600};
+
+	ck_assert_int_eq(segment_hand_over(segment, &to), 0);
+	ck_assert_uint_eq(segment->ownership.uid, BOB);
+	ck_assert_uint_eq(segment_payer(segment), ALICE);
+	segment_free(segment, &instance);
+}
+END_TEST
+
 START_TEST(who_sees_it)
 {
 	struct segment *segment = make();
@@ -227,6 +239,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, it_is_unused_until_somebody_opens_it);
 	tcase_add_test(tests, the_exchange_of_descriptors_changes_nothing);
 	tcase_add_test(tests, it_describes_itself);
+	tcase_add_test(tests, its_maker_pays_whoever_owns_it);
 	tcase_add_test(tests, who_sees_it);
 	tcase_add_test(tests, who_locks_it);
 	tcase_add_test(tests, a_failure_leaves_nothing);
