@@ -8,8 +8,6 @@
 #include <signal.h>
 #include <stdalign.h>
 #include <stdbool.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,18 +121,18 @@ enum lease_answer lease_take(int fd)
 
 int lease_self_test(void)
 {
-	_cleanup_close_ int original = memfd_create("shmd:self-test", MFD_CLOEXEC);
+	_cleanup_close_ int original = -1;
+	struct refusal ignored;
+	int r = memory_new("shmd:self-test", 1, 0, &original, &ignored);
 
-	if (original < 0)
-		return -errno;
-	if (fchmod(original, 0600) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	_cleanup_close_ int fd = memory_reopen(original, false);
 	if (fd < 0)
 		return fd;
 	original = close_fd(original);
 
-	int r = try_lease(fd);
+	r = try_lease(fd);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int reader = memory_reopen(fd, true);
