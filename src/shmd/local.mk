@@ -10,6 +10,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/loop.h \
 	src/shmd/notifier.c src/shmd/notifier.h \
 	src/shmd/peer.c src/shmd/peer.h \
+	src/shmd/privilege.c src/shmd/privilege.h \
 	src/shmd/process.c src/shmd/process.h \
 	src/shmd/query.c src/shmd/query.h \
 	src/shmd/reaper.c src/shmd/reaper.h \

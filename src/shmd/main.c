@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "shmd/config.h"
 #include "shmd/listener.h"
+#include "shmd/privilege.h"
 #include "shmd/server.h"
 #include "shmd/service.h"
 
@@ -267,6 +268,17 @@ static void fill_standard_descriptors(void)
 	close_fd(fd);
 }
 
+/* Before anything is read or made, so that what works at the start works later, too: to read the
+ * configuration again, and to remove the socket. */
+static int drop_privileges(void)
+{
+	int r = privilege_drop();
+
+	if (r < 0)
+		log_error("cannot drop privileges: %s", strerror(-r));
+	return r;
+}
+
 static void prepare_process(void)
 {
 	/* Files get the modes that we say: a socket is for everybody. */
@@ -291,6 +303,8 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	log_open("shmd");
+	if (drop_privileges() < 0)
+		return EXIT_FAILURE;
 	if (config_load(&config, arguments.config_file, error) < 0) {
 		log_error("%s", error);
 		return EXIT_CONFIG;
