@@ -5,6 +5,7 @@ SYSTEM_TESTS = \
 	tests/system/check_access \
 	tests/system/check_daemon \
 	tests/system/check_events \
+	tests/system/check_exposure \
 	tests/system/check_file_locks \
 	tests/system/check_kernels \
 	tests/system/check_library \
@@ -43,6 +44,11 @@ tests_system_check_events_SOURCES = tests/system/check_events.c $(HARNESS)
 tests_system_check_events_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_events_CFLAGS = $(SYSTEM_CFLAGS) -pthread
 tests_system_check_events_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_exposure_SOURCES = tests/system/check_exposure.c $(HARNESS)
+tests_system_check_exposure_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_exposure_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_exposure_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_file_locks_SOURCES = tests/system/check_file_locks.c $(HARNESS)
 tests_system_check_file_locks_CPPFLAGS = $(SYSTEM_CPPFLAGS)
