@@ -17,6 +17,7 @@ SYSTEM_TESTS = \
 	tests/system/check_lock \
 	tests/system/check_lock_hostile \
 	tests/system/check_lock_steps \
+	tests/system/check_planting \
 	tests/system/check_policy \
 	tests/system/check_protocol \
 	tests/system/check_publish \
@@ -108,6 +109,11 @@ tests_system_check_lock_storm_SOURCES = tests/system/check_lock_storm.c tests/sy
 tests_system_check_lock_storm_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_lock_storm_CFLAGS = $(SYSTEM_CFLAGS) -pthread
 tests_system_check_lock_storm_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_planting_SOURCES = tests/system/check_planting.c $(HARNESS)
+tests_system_check_planting_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_planting_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_planting_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_policy_SOURCES = tests/system/check_policy.c $(HARNESS)
 tests_system_check_policy_CPPFLAGS = $(SYSTEM_CPPFLAGS)
