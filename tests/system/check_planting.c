@@ -2,7 +2,8 @@
 /*
  * What other users plant where the daemon is going to make, lock or remove a file: in /dev/shm, and
  * where its socket is. Whatever it is, the daemon neither opens nor changes it, and works on or says
- * why it cannot. Needs root, to become several users; the daemon has one of its own.
+ * why it cannot. Some run a daemon whose random numbers can be foretold: guessable.c. Needs root, to
+ * become several users; the daemon has one of its own.
  */
 #include "harness.h"
 
@@ -307,7 +308,7 @@ START_TEST(planted_in_dev_shm)
 END_TEST
 
 /* Starts a second one there, as the daemon's user, and expects it to say why it cannot. */
-static void expect_no_start(const char *socket)
+static void expect_no_start(const char *socket, const char *says)
 {
 	char program[96], said[1024] = "";
 	int status, ends[2];
@@ -332,7 +333,7 @@ static void expect_no_start(const char *socket)
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status 0x%x: %s", status,
 		      said);
-	ck_assert_msg(strstr(said, socket) != NULL, "it says: %s", said);
+	ck_assert_msg(strstr(said, says) != NULL, "it says: %s", said);
 }
 
 /* A socket in a folder where others may write, too. */
@@ -344,9 +345,158 @@ START_TEST(planted_beside_the_socket)
 	ck_assert_int_eq(chmod(PUBLIC, 01777), 0);
 	plant((enum kind)_i, PUBLIC "/a.lock");
 	plant((enum kind)_i, PUBLIC "/b");
-	expect_no_start(PUBLIC "/a");
-	expect_no_start(PUBLIC "/b");
+	expect_no_start(PUBLIC "/a", PUBLIC "/a");
+	expect_no_start(PUBLIC "/b", PUBLIC "/b");
 	check_untouched("refused to start");
+	daemon_stop(&daemon_);
+	clear_planted();
+}
+END_TEST
+
+/* --- where the daemon is going to be ----------------------------------------------------------- */
+
+/* Tries until a daemon gives up; see instance.c and semaphore.c. */
+#define TRIES 16
+
+/* Other tests, at the same time, have instances of other numbers. */
+static unsigned first_instance(void)
+{
+	return (unsigned)getpid() << 10;
+}
+
+static void make_guessable(unsigned instance)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%x", instance);
+	setenv("SHMD_TEST_RANDOM", text, 1);
+}
+
+static void use_guessable(void)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/tests/system/guessable", getenv("top_builddir"));
+	setenv("SHMD", path, 1);
+	make_guessable(first_instance());
+}
+
+static const char *lock_of(unsigned instance)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/dev/shm/shmd-%08x.lock", instance);
+	return path;
+}
+
+static const char *semaphore_of(unsigned instance, unsigned number)
+{
+	static char name[64];
+
+	snprintf(name, sizeof(name), "shmd-%08x-%016x", instance, number);
+	return name;
+}
+
+static void plant_semaphore(enum kind kind, unsigned instance, unsigned number)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", semaphore_of(instance, number));
+	plant(kind, path);
+}
+
+/* The name that the next semaphore is going to have, the one after it, and so on. */
+static void plant_coming(unsigned instance, unsigned first)
+{
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		plant_semaphore((enum kind)kind, instance, first + kind);
+}
+
+static void expect_semaphore(unsigned instance, unsigned number)
+{
+	struct shmd_segment *segment = create_or_fail(connection, "seg", 1, SHMD_LIFETIME_OWNER);
+	const char *name = shmd_segment_semaphore(segment);
+
+	ck_assert_str_eq(name, semaphore_of(instance, number));
+	sem_t *semaphore = sem_open(name, 0);
+	ck_assert_ptr_ne(semaphore, SEM_FAILED);
+	sem_close(semaphore);
+	ck_assert_int_eq(shmd_acquire(segment, 0), 0);
+	ck_assert_int_eq(shmd_release(segment), 0);
+	shmd_detach(segment);
+}
+
+static void stop(void)
+{
+	shmd_disconnect(connection);
+	ck_assert_int_eq(kill(daemon_.pid, SIGTERM), 0);
+	ck_assert_int_eq(waitpid(daemon_.pid, NULL, 0), daemon_.pid);
+}
+
+/* Its lock, the semaphore that it tries lists with, and a segment's: each finds one of each kind where
+ * it was going to be, and is the next that is free. */
+START_TEST(planted_where_it_is_going_to_be)
+{
+	uid_t uid = _i ? 0 : DAEMON_UID;
+	unsigned first = first_instance(), instance = first + KINDS;
+
+	make_victim(uid);
+	use_guessable();
+	for (unsigned kind = 0; kind < KINDS; kind++)
+		plant((enum kind)kind, lock_of(first + kind));
+	plant_coming(instance, 1);
+	daemon_start_as(&daemon_, NULL, uid);
+	connection = connect_or_fail();
+	check_untouched("started");
+	ck_assert_uint_eq(strtoul(daemon_.instance, NULL, 16), instance);
+
+	expect_semaphore(instance, KINDS + 2);
+	plant_coming(instance, KINDS + 3);
+	expect_semaphore(instance, 2 * KINDS + 3);
+	check_untouched("used");
+	stop();
+	check_untouched("ended");
+	/* With numbers of its own, it has nothing in its way. */
+	make_guessable(instance + 1);
+	daemon_start_again(&daemon_);
+	check_untouched("swept");
+	daemon_stop(&daemon_);
+	clear_planted();
+}
+END_TEST
+
+/* So many that it gives up: it says so, and what needs no file goes on. */
+START_TEST(planted_wherever_it_tries)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	unsigned instance = first_instance();
+	struct shmd_segment *segment;
+	char socket[128];
+
+	make_victim(DAEMON_UID);
+	use_guessable();
+	daemon_start_as(&daemon_, NULL, DAEMON_UID);
+	connection = connect_or_fail();
+	for (unsigned i = 0; i < TRIES; i++)
+		plant_semaphore((enum kind)(i % KINDS), instance, 2 + i);
+	ck_assert_int_lt(shmd_create(connection, "seg", 1, NULL, &segment), 0);
+	ck_assert_msg(strstr(shmd_error_message(), "/dev/shm") != NULL, "it says: %s",
+		      shmd_error_message());
+	options.flags = SHMD_NO_SEMAPHORE;
+	ck_assert_int_eq(shmd_create(connection, "seg", 1, &options, &segment), 0);
+	shmd_detach(segment);
+	expect_semaphore(instance, 2 + TRIES);
+
+	for (unsigned i = 0; i < TRIES; i++)
+		plant((enum kind)(i % KINDS), lock_of(instance + 1 + i));
+	make_guessable(instance + 1);
+	snprintf(socket, sizeof(socket), "%s/another", daemon_.folder);
+	expect_no_start(socket, "/dev/shm");
+	check_untouched("given up");
+	stop();
+	check_untouched("ended");
+	make_guessable(instance + 1 + TRIES);
+	daemon_start_again(&daemon_);
 	daemon_stop(&daemon_);
 	clear_planted();
 }
@@ -366,6 +516,8 @@ int main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, planted_in_dev_shm, 0, 2);
 	tcase_add_loop_test(tests, planted_beside_the_socket, 0, KINDS);
+	tcase_add_loop_test(tests, planted_where_it_is_going_to_be, 0, 2);
+	tcase_add_test(tests, planted_wherever_it_tries);
 	suite_add_tcase(suite, tests);
 	int status = run_suite(suite);
 	clear_planted();

@@ -22,7 +22,7 @@ SYSTEM_TESTS = \
 	tests/system/check_protocol \
 	tests/system/check_publish \
 	tests/system/check_storm
-check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny
+check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny tests/system/guessable
 TESTS += $(SYSTEM_TESTS)
 endif
 
@@ -114,6 +114,9 @@ tests_system_check_planting_SOURCES = tests/system/check_planting.c $(HARNESS)
 tests_system_check_planting_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_planting_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_planting_LDADD = $(SYSTEM_LIBS)
+tests_system_guessable_SOURCES = src/shmd/main.c tests/system/guessable.c
+tests_system_guessable_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS)
+tests_system_guessable_LDADD = $(DAEMON_LIBS)
 
 tests_system_check_policy_SOURCES = tests/system/check_policy.c $(HARNESS)
 tests_system_check_policy_CPPFLAGS = $(SYSTEM_CPPFLAGS)
