@@ -69,7 +69,8 @@ static int split_path(struct listener *listener, const char *path)
 	return listener->folder < 0 ? -errno : 0;
 }
 
-/* With the lock in our hands, a socket of that name is nobody's; what is no socket is not ours. */
+/* With the lock in our hands, a socket of ours by that name is a dead daemon's. What is no socket, or
+ * another user's, is not for us to remove, even where the folder lets us. */
 static int remove_stale(const struct listener *listener)
 {
 	struct stat st;
@@ -78,6 +79,8 @@ static int remove_stale(const struct listener *listener)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return -EEXIST;
+	if (st.st_uid != geteuid())
+		return -EPERM;
 	return unlinkat(listener->folder, listener->file, 0) < 0 ? -errno : 0;
 }
 
