@@ -183,17 +183,23 @@ static int choose_socket(const struct arguments *arguments, struct config *confi
 	return arguments->user ? user_socket(config->socket, sizeof(config->socket)) : 0;
 }
 
-/* The folder of a user's own socket, which is nobody's to make but ours. */
+/* Makes the folder of a user's own socket, or finds it made by us: somebody else's would let them put
+ * another socket in its place. */
 static int make_folder(const char *socket)
 {
 	char folder[CONFIG_PATH_MAX];
+	struct stat st;
 
 	text_copy(folder, sizeof(folder), socket);
 	*strrchr(folder, '/') = '\0';
-	if (mkdir(folder, 0700) == 0 || errno == EEXIST)
-		return 0;
-	log_error("cannot make %s: %s", folder, strerror(errno));
-	return -errno;
+	int r = mkdir(folder, 0700) < 0 ? -errno : 0;
+	if (r == -EEXIST && lstat(folder, &st) == 0)
+		r = S_ISDIR(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
+	if (r == -EPERM)
+		log_error("%s is no folder, or another user's", folder);
+	else if (r < 0)
+		log_error("cannot make %s: %s", folder, strerror(-r));
+	return r;
 }
 
 static int listen_on_path(const char *path, struct listener **ret)

@@ -308,7 +308,8 @@ START_TEST(planted_in_dev_shm)
 }
 END_TEST
 
-/* Starts a second one there, as the daemon's user, and expects it to say why it cannot. */
+/* Starts a second one there, as the daemon's user, and expects it to say why it cannot. Without a
+ * socket, it is a user's own. */
 static void expect_no_start(const char *socket, const char *says)
 {
 	char program[96], said[1024] = "";
@@ -324,7 +325,7 @@ static void expect_no_start(const char *socket, const char *says)
 		dup2(ends[1], STDERR_FILENO);
 		close(ends[0]);
 		close(ends[1]);
-		execl(program, "shmd", "-c", "/dev/null", "-s", socket, NULL);
+		execl(program, "shmd", "-c", "/dev/null", socket ? "-s" : "--user", socket, NULL);
 		_exit(127);
 	}
 	close(ends[1]);
@@ -357,6 +358,36 @@ START_TEST(planted_beside_the_socket)
 	expect_no_start(PUBLIC "/a", PUBLIC "/a");
 	expect_no_start(PUBLIC "/b", PUBLIC "/b");
 	check_untouched("refused to start");
+	daemon_stop(&daemon_);
+	clear_planted();
+}
+END_TEST
+
+/* The folder that --user makes, where $XDG_RUNTIME_DIR is not what it should be. */
+START_TEST(planted_for_a_users_own)
+{
+	make_victim(DAEMON_UID);
+	daemon_start_as(&daemon_, NULL, DAEMON_UID);
+	make_public(0);
+	setenv("XDG_RUNTIME_DIR", PUBLIC, 1);
+	plant((enum kind)_i, PUBLIC "/shmd");
+	expect_no_start(NULL, PUBLIC "/shmd");
+	check_untouched("refused to start");
+	daemon_stop(&daemon_);
+	clear_planted();
+}
+END_TEST
+
+/* One that leads to a folder of the daemon's, which another user could exchange. */
+START_TEST(a_link_for_a_users_own)
+{
+	make_victim(DAEMON_UID);
+	daemon_start_as(&daemon_, NULL, DAEMON_UID);
+	make_public(0);
+	setenv("XDG_RUNTIME_DIR", PUBLIC, 1);
+	ck_assert_int_eq(symlink(daemon_.folder, PUBLIC "/shmd"), 0);
+	expect_no_start(NULL, PUBLIC "/shmd");
+	ck_assert_int_eq(access(PUBLIC "/shmd/shmd.sock", F_OK), -1);
 	daemon_stop(&daemon_);
 	clear_planted();
 }
@@ -525,6 +556,8 @@ int main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, planted_in_dev_shm, 0, 2);
 	tcase_add_loop_test(tests, planted_beside_the_socket, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, planted_for_a_users_own, 0, KINDS);
+	tcase_add_test(tests, a_link_for_a_users_own);
 	tcase_add_loop_test(tests, planted_where_it_is_going_to_be, 0, 2);
 	tcase_add_test(tests, planted_wherever_it_tries);
 	suite_add_tcase(suite, tests);
