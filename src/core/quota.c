@@ -10,14 +10,18 @@
 static const struct {
 	const char *total;
 	const char *per_user;
+	unsigned reserve; /* one part in so many of the total is for those who have little */
+	unsigned floor;   /* what everybody may have while half of the total is left */
 } names[QUOTA_RESOURCES] = {
-	[QUOTA_CLIENTS] = {"clients", "clients_per_user"},
-	[QUOTA_SEGMENTS] = {"segments", "segments_per_user"},
-	[QUOTA_SEMAPHORES] = {"semaphores", "semaphores_per_user"},
-	[QUOTA_BYTES] = {"bytes", "bytes_per_user"},
-	[QUOTA_ATTACHMENTS] = {"attachments", "attachments_per_user"},
-	[QUOTA_WAITS] = {"waits", "waits_per_user"},
-	[QUOTA_SUBSCRIPTIONS] = {"subscriptions", "subscriptions_per_user"},
+	[QUOTA_CLIENTS] = {"clients", "clients_per_user", 16},
+	[QUOTA_SEGMENTS] = {"segments", "segments_per_user", 16},
+	[QUOTA_SEMAPHORES] = {"semaphores", "semaphores_per_user", 16},
+	[QUOTA_BYTES] = {"bytes", "bytes_per_user", 16},
+	[QUOTA_ATTACHMENTS] = {"attachments", "attachments_per_user", 16},
+	[QUOTA_WAITS] = {"waits", "waits_per_user", 16},
+	[QUOTA_SUBSCRIPTIONS] = {"subscriptions", "subscriptions_per_user", 16},
+	/* All of it: who reads has few, and for who does not, fewer do. A packet's worth is in order. */
+	[QUOTA_UNREAD] = {"unread_descriptors", "unread_descriptors_per_user", 1, 192},
 };
 
 const char *quota_total_name(enum quota_resource resource)
@@ -139,19 +143,21 @@ static int check(const struct limit *limit, uint64_t used, uint64_t amount, stru
 /*
  * The last part of a total is for those who have little, so that a few who take what they can leave
  * something to everybody else: who comes to it may have a share of what is left behind them, rounded up,
- * so that of few there is one for each, but for the last one. A total of less than RESERVE has none.
+ * so that of few there is one for each, but for the last one. A total of less than 16 has none.
  */
-#define RESERVE       16 /* one part in so many */
-#define RESERVE_SHARE 8  /* one part in so many of what is left */
+#define RESERVE_SHARE 8 /* one part in so many of what is left */
 
-static int check_reserve(const struct limit *total, uint64_t used, uint64_t own, uint64_t amount,
-			 struct refusal *why)
+static int check_reserve(const struct limit *total, enum quota_resource resource, uint64_t used,
+			 uint64_t own, uint64_t amount, struct refusal *why)
 {
 	uint64_t left = total->value - used - amount;
 	uint64_t share = left / RESERVE_SHARE + (left % RESERVE_SHARE != 0);
 
+	if (left >= total->value / 2 && share < names[resource].floor)
+		share = names[resource].floor;
 	/* The largest number is no limit at all. */
-	if (total->value == UINT64_MAX || left >= total->value / RESERVE || own + amount <= share)
+	if (total->value == UINT64_MAX || left >= total->value / names[resource].reserve ||
+	    own + amount <= share)
 		return 0;
 	return refuse(why, REFUSAL_LIMIT,
 		      "the limit %s=%" PRIu64 " is nearly reached: %" PRIu64 " in use, %" PRIu64
@@ -161,21 +167,22 @@ static int check_reserve(const struct limit *total, uint64_t used, uint64_t own,
 
 /* --- what the log is told --------------------------------------------------------------------- */
 
-/* A user without charges is one that nothing is remembered of: `breach` is NULL. */
+/* A user without charges is one that nothing is remembered of: `breach` is NULL. `full` is how much was
+ * too much. */
 static void tell(struct quota_breach *breach, enum log_level level, uid_t uid,
-		 const struct limit *limit, const struct refusal *why)
+		 const struct limit *limit, uint64_t full, const struct refusal *why)
 {
 	if (breach && breach->is_told && breach->limit == limit->value)
 		return;
 	if (breach)
-		*breach = (struct quota_breach){true, limit->value};
+		*breach = (struct quota_breach){true, limit->value, full};
 	log_about(level, uid, "uid %u was refused more: %s", uid, why->text);
 }
 
 /* Down to seven eighths: who goes on at the limit, giving back one and taking one, is no news. */
 static void end_breach(struct quota_breach *breach, uint64_t used)
 {
-	if (used <= breach->limit / 8 * 7 + breach->limit % 8 * 7 / 8)
+	if (used <= breach->full / 8 * 7 + breach->full % 8 * 7 / 8)
 		breach->is_told = false;
 }
 
@@ -187,28 +194,42 @@ static int check_limits(struct quota *quota, struct quota_user *user, const stru
 {
 	struct limit own = find_limit(quota, who, resource);
 	struct limit total = {names[resource].total, NULL, quota->limits.total[resource]};
+	struct quota_breach *breach = user ? &user->breaches[resource] : NULL;
 	uint64_t used = user ? user->used[resource] : 0;
 	int r = check(&own, used, amount, why);
 
 	if (r != 0) {
-		tell(user ? &user->breaches[resource] : NULL, LOG_LEVEL_NOTICE, who->uid, &own,
-		     why);
+		tell(breach, LOG_LEVEL_NOTICE, who->uid, &own, own.value, why);
 		return r;
 	}
 	r = check(&total, quota->used[resource], amount, why);
-	if (r == 0)
-		r = check_reserve(&total, quota->used[resource], used, amount, why);
 	/* Others will be refused, too. */
+	if (r != 0) {
+		tell(&quota->breaches[resource], LOG_LEVEL_WARNING, who->uid, &total, total.value,
+		     why);
+		return r;
+	}
+	r = check_reserve(&total, resource, quota->used[resource], used, amount, why);
 	if (r != 0)
-		tell(&quota->breaches[resource], LOG_LEVEL_WARNING, who->uid, &total, why);
+		tell(breach, LOG_LEVEL_NOTICE, who->uid, &total, used, why);
 	return r;
+}
+
+static struct charge take(struct quota *quota, struct quota_user *user,
+			  enum quota_resource resource, uint64_t amount)
+{
+	user->charges++;
+	user->used[resource] += amount;
+	quota->used[resource] += amount;
+	return (struct charge){quota, user, resource, amount};
 }
 
 int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
 		 uint64_t amount, struct charge *ret, struct refusal *why)
 {
 	struct quota_user *user = find_user(quota, who->uid);
-	int r = check_limits(quota, user, who, resource, amount, why);
+	/* Nothing is never too much, also where more is used than is allowed by now. */
+	int r = amount > 0 ? check_limits(quota, user, who, resource, amount, why) : 0;
 
 	if (r != 0)
 		return r;
@@ -216,11 +237,40 @@ int quota_charge(struct quota *quota, const struct credentials *who, enum quota_
 		user = add_user(quota, who->uid);
 	if (!user)
 		return -ENOMEM;
-	user->charges++;
-	user->used[resource] += amount;
-	quota->used[resource] += amount;
-	*ret = (struct charge){quota, user, resource, amount};
+	*ret = take(quota, user, resource, amount);
 	return 0;
+}
+
+void charge_anyway(const struct charge *of, enum quota_resource resource, uint64_t amount,
+		   struct charge *ret)
+{
+	*ret = take(of->quota, of->user, resource, amount);
+}
+
+int charge_grow(struct charge *charge, const struct credentials *who, uint64_t amount,
+		struct refusal *why)
+{
+	int r = check_limits(charge->quota, charge->user, who, charge->resource, amount, why);
+
+	if (r != 0)
+		return r;
+	charge->user->used[charge->resource] += amount;
+	charge->quota->used[charge->resource] += amount;
+	charge->amount += amount;
+	return 0;
+}
+
+void charge_shrink(struct charge *charge, uint64_t amount)
+{
+	struct quota *quota = charge->quota;
+	struct quota_user *user = charge->user;
+	enum quota_resource resource = charge->resource;
+
+	charge->amount -= amount;
+	user->used[resource] -= amount;
+	quota->used[resource] -= amount;
+	end_breach(&user->breaches[resource], user->used[resource]);
+	end_breach(&quota->breaches[resource], quota->used[resource]);
 }
 
 void charge_release(struct charge *charge)
@@ -229,11 +279,7 @@ void charge_release(struct charge *charge)
 
 	if (!user)
 		return;
-	user->used[charge->resource] -= charge->amount;
-	charge->quota->used[charge->resource] -= charge->amount;
-	end_breach(&user->breaches[charge->resource], user->used[charge->resource]);
-	end_breach(&charge->quota->breaches[charge->resource],
-		   charge->quota->used[charge->resource]);
+	charge_shrink(charge, charge->amount);
 	if (--user->charges == 0)
 		forget_user(charge->quota, user);
 	charge->user = NULL;

@@ -27,6 +27,7 @@ enum quota_resource {
 	QUOTA_ATTACHMENTS,
 	QUOTA_WAITS,
 	QUOTA_SUBSCRIPTIONS,
+	QUOTA_UNREAD, /* descriptors in replies that were not read */
 	QUOTA_RESOURCES,
 };
 
@@ -51,7 +52,8 @@ struct quota_allowances {
  * is another one. */
 struct quota_breach {
 	bool is_told;
-	uint64_t limit;
+	uint64_t limit; /* of the configuration */
+	uint64_t full;  /* what was used, or might be */
 };
 
 struct quota_user {
@@ -103,6 +105,15 @@ uint64_t quota_per_user_limit(const struct quota *quota, const struct credential
  * each limit is logged. */
 int quota_charge(struct quota *quota, const struct credentials *who, enum quota_resource resource,
 		 uint64_t amount, struct charge *ret, struct refusal *why);
+
+/* Makes a user's charge greater, as quota_charge(), or smaller. */
+int charge_grow(struct charge *charge, const struct credentials *who, uint64_t amount,
+		struct refusal *why);
+void charge_shrink(struct charge *charge, uint64_t amount);
+
+/* A charge of the same user's for something that there is already, whatever the limits are. */
+void charge_anyway(const struct charge *of, enum quota_resource resource, uint64_t amount,
+		   struct charge *ret);
 
 /* Gives a charge back; nothing happens if nothing is charged. */
 void charge_release(struct charge *charge);

@@ -77,6 +77,15 @@ static const struct option {
 	{"limits", "subscriptions_per_user", &value_count,
 	 offsetof(struct config, subscriptions_per_user), "64",
 	 "The same, of the connections of one user."},
+	{"limits", "unread_descriptors", &value_count, offsetof(struct config, unread_descriptors),
+	 "3072",
+	 "Descriptors in replies that clients have not read; at most three quarters of the "
+	 "daemon's RLIMIT_NOFILE, past which the kernel lets it send none to anybody. A user may "
+	 "have an eighth of what is left, or while half is left, as many as fit in a packet. A "
+	 "request that would pass this limit or the next is held for up to a second, and then "
+	 "refused."},
+	{"limits", "unread_descriptors_per_user", &value_count,
+	 offsetof(struct config, unread_descriptors_per_user), "1024", "The same, of one user."},
 	{"limits", "bytes", &value_amount, offsetof(struct config, bytes), "75%",
 	 "The sizes of all segments together, whether their pages are in use or not."},
 	{"limits", "bytes_per_user", &value_amount, offsetof(struct config, bytes_per_user), "50%",
@@ -102,6 +111,9 @@ static const struct option {
 	{ALLOWANCE, "subscriptions_per_user", &value_own_count,
 	 offsetof(struct config_allowance, per_user[QUOTA_SUBSCRIPTIONS]), "general",
 	 "Subscriptions of the connections of each of them."},
+	{ALLOWANCE, "unread_descriptors_per_user", &value_own_count,
+	 offsetof(struct config_allowance, per_user[QUOTA_UNREAD]), "general",
+	 "Descriptors in replies that were not read."},
 	{ALLOWANCE, "bytes_per_user", &value_own_amount,
 	 offsetof(struct config_allowance, per_user[QUOTA_BYTES]), "general",
 	 "The sizes of the segments that each of them created."},
@@ -612,6 +624,7 @@ void config_limits(const struct config *config, struct quota_limits *ret)
 			  [QUOTA_ATTACHMENTS] = config->attachments,
 			  [QUOTA_WAITS] = config->waits,
 			  [QUOTA_SUBSCRIPTIONS] = config->subscriptions,
+			  [QUOTA_UNREAD] = config->unread_descriptors,
 			  [QUOTA_BYTES] = resolve(&config->bytes)},
 		.per_user = {[QUOTA_CLIENTS] = config->clients_per_user,
 			     [QUOTA_SEGMENTS] = config->segments_per_user,
@@ -619,6 +632,7 @@ void config_limits(const struct config *config, struct quota_limits *ret)
 			     [QUOTA_ATTACHMENTS] = config->attachments_per_user,
 			     [QUOTA_WAITS] = config->waits_per_user,
 			     [QUOTA_SUBSCRIPTIONS] = config->subscriptions_per_user,
+			     [QUOTA_UNREAD] = config->unread_descriptors_per_user,
 			     [QUOTA_BYTES] = resolve(&config->bytes_per_user)},
 	};
 }

@@ -44,6 +44,7 @@ struct config {
 	uint64_t attachments, attachments_per_user;
 	uint64_t waits, waits_per_user;
 	uint64_t subscriptions, subscriptions_per_user;
+	uint64_t unread_descriptors, unread_descriptors_per_user;
 	struct config_amount bytes, bytes_per_user;
 	struct config_allowance *allowances; /* owned, as what follows */
 	size_t n_allowances;

@@ -383,12 +383,11 @@ START_TEST(a_total_s_breach_is_everybody_s)
 	set_total(160, 160);
 	much = charge(1001, QUOTA_WAITS, 130);
 	more = charge(1001, QUOTA_WAITS, 20);
-	expect_refused(1001, 1,
-		       "unit: warning: uid 1001 was refused more: the limit waits=160 is nearly "
-		       "reached: 150 in use, 1 more asked for; the rest is kept for users who use "
-		       "less\n");
-	expect_refused(1002, 5, "");
+	expect_refused(1002, 50,
+		       "unit: warning: uid 1002 was refused more: the limit waits=160 is reached: "
+		       "150 in use, 50 more asked for\n");
 	expect_refused(1002, 50, "");
+	expect_refused(1003, 11, "");
 	/* 140 are seven eighths. */
 	little = charge(1002, QUOTA_WAITS, 1);
 	charge_release(&more);
@@ -399,6 +398,32 @@ START_TEST(a_total_s_breach_is_everybody_s)
 		       "unit: warning: uid 1002 was refused more: the limit waits=160 is reached: "
 		       "141 in use, 20 more asked for\n");
 	charge_release(&little);
+	charge_release(&more);
+	charge_release(&much);
+}
+END_TEST
+
+/* Others are served: it is the user's own. */
+START_TEST(a_breach_of_the_reserve_is_the_user_s)
+{
+	struct charge much, more;
+
+	catch_log();
+	set_total(160, 160);
+	much = charge(1001, QUOTA_WAITS, 130);
+	more = charge(1001, QUOTA_WAITS, 20);
+	expect_refused(1001, 1,
+		       "unit: notice: uid 1001 was refused more: the limit waits=160 is nearly "
+		       "reached: 150 in use, 1 more asked for; the rest is kept for users who use "
+		       "less\n");
+	expect_refused(1001, 2, "");
+	/* 131 are seven eighths of the 150 that it had. */
+	charge_release(&more);
+	more = charge(1001, QUOTA_WAITS, 20);
+	expect_refused(1001, 1,
+		       "unit: notice: uid 1001 was refused more: the limit waits=160 is nearly "
+		       "reached: 150 in use, 1 more asked for; the rest is kept for users who use "
+		       "less\n");
 	charge_release(&more);
 	charge_release(&much);
 }
@@ -537,6 +562,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, who_just_touches_the_limit_ends_nothing);
 	tcase_add_test(tests, who_is_forgotten_breaches_anew);
 	tcase_add_test(tests, a_total_s_breach_is_everybody_s);
+	tcase_add_test(tests, a_breach_of_the_reserve_is_the_user_s);
 	tcase_add_test(tests, the_first_allowance_for_a_user_decides);
 	tcase_add_test(tests, an_allowance_is_named_in_refusals);
 	tcase_add_test(tests, use_is_the_user_s_in_every_group);
