@@ -105,13 +105,24 @@ int memory_end_sealing(int fd)
 	return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL) < 0 && errno != EPERM ? -errno : 0;
 }
 
+/* Kept for memory_exchange(); -1: in use, or there is none. */
+static int spare = -1;
+
+static int open_spare(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 /* Opening relative to a kept descriptor of the folder saves a third of the path's walk. */
 static int proc_folder(void)
 {
 	static int folder = -1;
 
-	if (folder < 0)
+	if (folder < 0) {
+		if (spare < 0)
+			spare = open_spare();
 		folder = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
 	return folder;
 }
 
@@ -125,6 +136,24 @@ int memory_reopen(int fd, bool read_only)
 	snprintf(number, sizeof(number), "%d", fd);
 	int again = openat(folder, number, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	return again < 0 ? -errno : again;
+}
+
+int memory_exchange(int *fd)
+{
+	int again = memory_reopen(*fd, false);
+
+	if (again == -EMFILE && spare >= 0) {
+		spare = close_fd(spare);
+		again = memory_reopen(*fd, false);
+	}
+	if (again >= 0) {
+		close_fd(*fd);
+		*fd = again;
+	}
+	/* There is room for it again: for the one above, or where the other one was. */
+	if (spare < 0)
+		spare = open_spare();
+	return again < 0 ? again : 0;
 }
 
 uint64_t memory_allocated(int fd)

@@ -29,6 +29,10 @@ int memory_end_sealing(int fd);
  * own file locks. Returns the descriptor or a negative errno. */
 int memory_reopen(int fd, bool read_only);
 
+/* Opens it once more for writing and closes the first one, also where no descriptor is left: one is kept
+ * for that. Returns 0, or -errno, and nothing has changed. */
+int memory_exchange(int *fd);
+
 /* Bytes of the pages that a file really has; 0 if that cannot be told. */
 uint64_t memory_allocated(int fd);
 

@@ -226,11 +226,9 @@ static int make_testable(struct segment *segment)
 {
 	if (!segment->fd_is_original)
 		return 0;
-	int fd = memory_reopen(segment->fd, false);
-	if (fd < 0)
-		return fd;
-	close_fd(segment->fd);
-	segment->fd = fd;
+	int r = memory_exchange(&segment->fd);
+	if (r < 0)
+		return r;
 	segment->fd_is_original = false;
 	return 0;
 }

@@ -88,8 +88,11 @@ static int check_right(const struct shmd_segment *segment)
 				 "the daemon's kernel has no pidfds, so that it could not "
 				 "tell this process's death; what remains is sem_open()");
 	case WIRE_LOCK_NO_NUMBER:
-		return error_set(-EDQUOT, "%u clients can lock a segment, and as many do",
-				 WORD_NUMBER_MAX);
+		return error_set(
+			-EDQUOT,
+			"%u clients can lock a segment, and as many do, or the daemon has no "
+			"memory for one more",
+			WORD_NUMBER_MAX);
 	case WIRE_LOCK_NONE:
 	case WIRE_LOCKS:
 		break;

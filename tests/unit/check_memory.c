@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -185,6 +186,49 @@ START_TEST(huge_pages_or_a_reason)
 }
 END_TEST
 
+/* The lowest free number is beyond the limit. */
+static void use_descriptors_up(struct rlimit *ret_before)
+{
+	int next = dup(fd);
+	struct rlimit none;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, ret_before), 0);
+	none = (struct rlimit){(rlim_t)next, ret_before->rlim_max};
+	close(next);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(memory_reopen(fd, false), -EMFILE);
+}
+
+/* Again and again: what is kept for it is kept anew. */
+START_TEST(it_can_be_exchanged_without_a_descriptor_left)
+{
+	struct rlimit before;
+	struct stat st, again;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	close_fd(memory_reopen(fd, false));
+	unsigned n = unit_descriptors();
+	use_descriptors_up(&before);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(memory_exchange(&fd), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	ck_assert_uint_eq(unit_descriptors(), n);
+	ck_assert_int_eq(fstat(fd, &again), 0);
+	ck_assert_uint_eq(again.st_ino, st.st_ino);
+	ck_assert_int_eq(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDWR);
+	ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+}
+END_TEST
+
+START_TEST(what_cannot_be_opened_again_is_not_exchanged)
+{
+	int none = -1;
+
+	ck_assert_int_lt(memory_exchange(&none), 0);
+	ck_assert_int_eq(none, -1);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
 	tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -197,4 +241,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, allocated_counts_pages);
 	tcase_add_test(tests, a_label_may_be_as_long_as_a_name);
 	tcase_add_test(tests, huge_pages_or_a_reason);
+	tcase_add_test(tests, it_can_be_exchanged_without_a_descriptor_left);
+	tcase_add_test(tests, what_cannot_be_opened_again_is_not_exchanged);
 }
