@@ -71,6 +71,23 @@ static struct waiting_user *get_user(struct waits *waits, uid_t uid)
 	return NULL;
 }
 
+/* In turn are those who have waits that can be answered. */
+static void set_turn(struct waits *waits, struct waiting_user *user)
+{
+	bool is_in_turn = user->ready && !user->is_held;
+
+	if (is_in_turn == user->is_in_turn)
+		return;
+	user->is_in_turn = is_in_turn;
+	if (!is_in_turn) {
+		DL_DELETE(waits->ready, user);
+		return;
+	}
+	DL_APPEND(waits->ready, user);
+	if (waits->on_ready)
+		waits->on_ready(waits->context);
+}
+
 static void put_user(struct waits *waits, struct waiting_user *user)
 {
 	if (--user->refs > 0)
@@ -93,8 +110,7 @@ static void take_off_list(struct waits *waits, struct wait *wait)
 
 	if (wait->is_ready) {
 		DL_DELETE(user->ready, wait);
-		if (!user->ready)
-			DL_DELETE(waits->ready, user);
+		set_turn(waits, user);
 	} else if (wait->is_far) {
 		DL_DELETE(wait->name->far, wait);
 	} else {
@@ -180,11 +196,28 @@ void wait_make_ready(struct waits *waits, struct wait *wait)
 	take_off_list(waits, wait);
 	wait->is_ready = true;
 	wait->is_parked = false;
-	if (!wait->user->ready)
-		DL_APPEND(waits->ready, wait->user);
 	DL_APPEND(wait->user->ready, wait);
-	if (waits->on_ready)
-		waits->on_ready(waits->context);
+	set_turn(waits, wait->user);
+}
+
+void wait_hold(struct waits *waits, struct wait *wait)
+{
+	wait->user->is_held = true;
+	take_off_list(waits, wait);
+	wait->is_ready = true;
+	DL_PREPEND(wait->user->ready, wait);
+	set_turn(waits, wait->user);
+}
+
+void waits_release(struct waits *waits, uid_t uid)
+{
+	struct waiting_user *user;
+
+	HASH_FIND(hh, waits->users, &uid, sizeof(uid), user);
+	if (!user)
+		return;
+	user->is_held = false;
+	set_turn(waits, user);
 }
 
 static void wake_far(struct waits *waits, struct waited_name *waited, uint64_t generation)

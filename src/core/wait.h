@@ -29,9 +29,11 @@ struct waited_name {
 /* Whose waits take turns with those of others, however many they are. */
 struct waiting_user {
 	uid_t uid;
-	struct wait *ready;               /* in the order in which they are to be answered */
+	struct wait *ready; /* in the order in which they are to be answered */
+	bool is_held;       /* nothing can be sent to this user now */
+	bool is_in_turn;
 	unsigned refs;                    /* all of its waits */
-	struct waiting_user *prev, *next; /* in waits->ready */
+	struct waiting_user *prev, *next; /* in waits->ready, while in turn */
 	UT_hash_handle hh;
 };
 
@@ -79,6 +81,11 @@ void waits_wake(struct waits *waits, const char *name, uint64_t generation);
 
 /* The next one to be answered: it is ready no more, and waits again until it is freed. */
 struct wait *waits_take_ready(struct waits *waits);
+
+/* Puts one back that could not be answered, and lets its user's others wait with it until
+ * waits_release(). */
+void wait_hold(struct waits *waits, struct wait *wait);
+void waits_release(struct waits *waits, uid_t uid);
 
 /* Puts one back that could not be answered yet. */
 void wait_make_ready(struct waits *waits, struct wait *wait);
