@@ -532,9 +532,18 @@ static void storm_start(void)
 }
 
 /* Kills that many, each at its time, and starts another in its place. */
+/* What clients do at random, and has to have happened, takes more of them where they get little time. */
+static bool has_shown_all(void)
+{
+	return told->passed > 0 && told->by_name > 0 && told->published > 0 && told->waited > 0 &&
+	       told->heard > 0;
+}
+
 static void storm_go_on(unsigned n)
 {
-	while (n-- > 0) {
+	unsigned most = storm.killed + 10 * n;
+
+	for (; n > 0 || (!has_shown_all() && storm.killed < most); n -= n > 0) {
 		int next = 0;
 		for (int i = 1; i < AT_ONCE; i++)
 			if (storm.deaths[i] < storm.deaths[next])
