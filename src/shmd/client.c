@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <utlist.h>
 
 #include "base/cleanup.h"
@@ -20,6 +21,8 @@
 #include "shmd/reaper.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
+#include "shmd/unread.h"
+#include "shmd/user.h"
 #include "shmd/waker.h"
 #include "wire/channel.h"
 
@@ -38,8 +41,12 @@ static void log_end(const struct client *client, const char *why)
 
 static int send_reply(const struct client *client, const struct reply *reply)
 {
-	return channel_send(client->socket, reply->writer.bytes, reply->writer.size, reply->fds,
-			    reply->n_fds);
+	int r = channel_send(client->socket, reply->writer.bytes, reply->writer.size, reply->fds,
+			     reply->n_fds);
+
+	if (r == 0)
+		unread_sent(client->unread, reply->n_fds);
+	return r;
 }
 
 static int add_event(struct event *event, uint64_t timeout_ns)
@@ -74,7 +81,7 @@ static bool may_be_sent_later(int r)
 }
 
 /* Sends a reply, or keeps it. Returns 0, or -errno when the connection is of no use any more. */
-static int send_or_keep(struct client *client, const struct reply *reply)
+static int send_or_keep(struct client *client, struct reply *reply)
 {
 	if (reply_is_empty(reply))
 		return 0;
@@ -82,7 +89,7 @@ static int send_or_keep(struct client *client, const struct reply *reply)
 
 	if (!may_be_sent_later(r))
 		return r;
-	int kept = reply_keep(reply, &client->unsent);
+	int kept = reply_keep(reply, reply->writer.size, &client->unsent);
 	if (kept < 0)
 		return kept;
 	client->unsent_since = clock_monotonic_ns();
@@ -101,6 +108,9 @@ static int send_kept(struct client *client)
 	client->unsent = reply_kept_free(client->unsent);
 	waker_resume(client);
 	notifier_resume(client);
+	if (client->batch)
+		user_add_ready(client);
+	client->is_set_aside = false;
 	return event_add(client->on_readable, NULL) < 0 ? -ENOMEM : 0;
 }
 
@@ -124,7 +134,7 @@ static void on_sendable(evutil_socket_t fd, short what, void *context)
 	end_if(client, send_kept(client));
 }
 
-void client_answer(struct client *client, const struct reply *reply)
+void client_answer(struct client *client, struct reply *reply)
 {
 	end_if(client, send_or_keep(client, reply));
 }
@@ -169,28 +179,56 @@ static int malformed(const struct client *client, const char *why)
 	return -EBADMSG;
 }
 
+/* The daemon's own buffers are enough for a packet that is answered at once; they are the next one's when
+ * this returns. */
+static int begin(struct client *client, struct batch *batch, size_t size)
+{
+	enum batch_state state = batch_go_on(batch, client, true);
+
+	if (state != BATCH_DONE)
+		client->batch = batch_keep(batch, size);
+	if (client->batch)
+		return (int)state;
+	if (state != BATCH_DONE)
+		batch_go_on(batch, client, false);
+	return send_or_keep(client, batch->reply);
+}
+
 static int serve_packet(struct client *client, const void *packet, size_t size)
 {
-	struct packet_message requests[WIRE_BATCH_MAX];
+	struct batch batch;
+	struct reply reply;
 	const char *why;
-	int n = packet_check_requests(packet, size, requests, &why);
 
-	if (n < 0)
+	reply_init(&reply, client->server->out);
+	if (batch_begin(&batch, packet, size, &reply, &why) < 0)
 		return malformed(client, why);
-	bool is_hello = requests[0].header.op == WIRE_HELLO;
+	bool is_hello = batch.requests[0].header.op == WIRE_HELLO;
 	if (is_hello == client->was_greeted)
 		return malformed(client, is_hello ? "a second hello" : "a request before hello");
-
-	struct reply reply;
-	reply_init(&reply, client->server->out);
-	dispatch(client, requests, (unsigned)n, &reply);
-	int r = send_or_keep(client, &reply);
+	int r = begin(client, &batch, size);
 	reply_fini(&reply);
 	return r;
 }
 
-/* Takes one packet: the loop is level-triggered, and comes back for the next one after it has been
- * round all others. Returns 0, or a negative errno when the connection is to end. */
+/* A packet that was begun in an earlier turn. */
+static int go_on(struct client *client)
+{
+	struct batch *batch = client->batch;
+	enum batch_state state = batch_go_on(batch, client, true);
+
+	if (state != BATCH_DONE && reply_own(batch->reply) == 0)
+		return (int)state;
+	if (state != BATCH_DONE)
+		batch_go_on(batch, client, false);
+	client->batch = NULL;
+	int r = send_or_keep(client, batch->reply);
+	batch_free(batch);
+	return r;
+}
+
+/* Takes one packet: for the next one the client has to wait until it is its turn again. Returns an enum
+ * batch_state, or a negative errno when the connection is to end. */
 static int receive(struct client *client)
 {
 	ssize_t n = channel_receive_plain(client->socket, client->server->in, WIRE_PACKET_MAX);
@@ -199,7 +237,7 @@ static int receive(struct client *client)
 		return serve_packet(client, client->server->in, (size_t)n);
 	switch (n) {
 	case -EAGAIN:
-		return 0;
+		return BATCH_DONE;
 	case -EMSGSIZE:
 		return malformed(client, "a packet is longer than 65536 bytes");
 	case -EPROTO:
@@ -215,19 +253,55 @@ static bool is_no_news(int r)
 	return r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE || r == -EBADMSG;
 }
 
+/* The loop is level-triggered: what stands on the list already is not to wake it again. */
 static void on_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct client *client = context;
-	struct reaper *reaper = client->server->reaper;
 
 	(void)fd, (void)what;
-	int r = receive(client);
-	if (r < 0) {
-		if (!is_no_news(r))
-			log_end(client, strerror(-r));
-		client_free(client);
+	if (client->list) {
+		event_del(client->on_readable);
+		client->is_set_aside = true;
+		return;
 	}
-	reaper_kick(reaper);
+	user_add_ready(client);
+}
+
+/* Looks for the next packet. */
+static int listen_again(struct client *client)
+{
+	user_remove(client);
+	if (!client->is_set_aside || client->unsent)
+		return 0;
+	client->is_set_aside = false;
+	return event_add(client->on_readable, NULL) < 0 ? -ENOMEM : 0;
+}
+
+void client_bury(struct client *client)
+{
+	client->is_dead = true;
+	user_add_ready(client);
+}
+
+enum batch_state client_serve(struct client *client)
+{
+	int r = BATCH_DONE;
+
+	if (client->is_dead) {
+		client_free(client);
+		return BATCH_DONE;
+	}
+	/* With a reply unsent it comes back when that is out. */
+	if (!client->unsent)
+		r = client->batch ? go_on(client) : receive(client);
+	if (r == BATCH_DONE)
+		r = listen_again(client);
+	if (r >= 0)
+		return (enum batch_state)r;
+	if (!is_no_news(r))
+		log_end(client, strerror(-r));
+	client_free(client);
+	return BATCH_DONE;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -279,6 +353,27 @@ static int add_to_table(struct client *client)
 	return HASH_ADDED(hh, client) ? 0 : -ENOMEM;
 }
 
+/* A reply as large as any has to fit, and not much more: what is not read is the kernel's memory. */
+static void limit_buffer(int socket)
+{
+	int half = (WIRE_PACKET_MAX + 1024) / 2; /* of what the kernel makes of it, socket(7) */
+
+	setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &half, sizeof(half));
+}
+
+static int find_user(struct client *client, struct refusal *why)
+{
+	struct server *server = client->server;
+	const struct credentials *who = &client->session.who;
+
+	client->user = user_get(server, who->uid);
+	if (!client->user)
+		return -ENOMEM;
+	limit_buffer(client->socket);
+	return unread_new(&client->unread, client->socket, &client->user->unread,
+			  &server->registry->quota, who, why);
+}
+
 /* Returns 0, a refusal, or -errno; what was set up so far is client_free()'s. */
 static int set_up(struct client *client, struct refusal *why)
 {
@@ -287,6 +382,8 @@ static int set_up(struct client *client, struct refusal *why)
 	if (r == 0)
 		r = quota_charge(&client->server->registry->quota, &client->session.who,
 				 QUOTA_CLIENTS, 1, &client->charge, why);
+	if (r == 0)
+		r = find_user(client, why);
 	if (r == 0)
 		r = find_process(client);
 	if (r == 0)
@@ -302,6 +399,8 @@ void client_accept(struct server *server, int socket)
 	struct refusal why;
 
 	if (!client) {
+		client_refuse(socket, WIRE_NO_MEMORY,
+			      "the daemon has no memory for one more client");
 		close_fd(socket);
 		return;
 	}
@@ -341,6 +440,21 @@ static void leave_process(struct client *client)
 	process_put(process);
 }
 
+static void close_socket(struct client *client)
+{
+	struct user *user = client->user;
+
+	if (client->unread)
+		unread_leave(client->unread, &client->charge);
+	else
+		close_fd(client->socket);
+	if (!user)
+		return;
+	user_remove(client);
+	user_note_left(user);
+	user_put(user);
+}
+
 struct client *client_free(struct client *client)
 {
 	if (!client)
@@ -350,13 +464,14 @@ struct client *client_free(struct client *client)
 	loop_event_free(client->on_writable);
 	loop_event_free(client->on_pause);
 	reply_kept_free(client->unsent);
+	batch_free(client->batch);
 	if (client->hh.tbl)
 		HASH_DELETE(hh, client->server->clients, client);
 	if (client->process)
 		leave_process(client);
+	close_socket(client);
 	charge_release(&client->charge);
 	session_fini(&client->session);
-	close_fd(client->socket);
 	free(client);
 	return NULL;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One connection: its socket, the process behind it, and a reply that could not be sent yet. Takes
- * packets off the socket, has them checked and dispatched, and sends the replies. While a reply
- * waits, nothing more is read and no wait is answered, so that one reply a client is kept here, and no
- * event ever. What lies unread in its socket is the kernel's, up to the socket's buffer.
+ * packets off the socket when it is its user's turn, has them checked and dispatched, and sends the
+ * replies. While a reply waits, nothing more is read and no wait is answered, so that one reply a client
+ * is kept here, and no event ever. What lies unread in its socket is the kernel's, up to the socket's
+ * buffer.
  */
 #ifndef SHMD_CLIENT_H
 #define SHMD_CLIENT_H
@@ -15,19 +16,30 @@
 #include "base/hash.h"
 #include "core/quota.h"
 #include "core/session.h"
+#include "shmd/batch.h"
 
 struct event;
 struct process;
 struct reply;
 struct server;
+struct unread;
+struct user;
 
 struct client {
 	struct session session;
 	struct server *server;
-	int socket;
+	int socket; /* owned by the next one, once there is one */
+	struct unread *unread;
 	bool was_greeted;
 	uint64_t connected_at;
 	struct charge charge;
+
+	struct user *user;
+	struct client **list; /* of its user's, where it is; NULL: in none */
+	struct client *user_prev, *user_next;
+	struct batch *batch; /* a packet that is not answered yet; NULL: there is none */
+	bool is_dead;
+	bool is_set_aside; /* the loop does not look at its socket: it is on the list already */
 
 	struct process *process; /* NULL: only end-of-file tells of its end */
 	struct client *process_prev, *process_next;
@@ -50,11 +62,18 @@ static inline struct client *client_of(const struct session *session)
 /* Takes over a socket that was just accepted. Refuses and closes it where it cannot be served. */
 void client_accept(struct server *server, int socket);
 
+/* Does a unit of work for a client that has sent something; it may end by that. Tells whether its packet is
+ * answered. */
+enum batch_state client_serve(struct client *client);
+
+/* Its process is dead: ends it when it is its user's turn. */
+void client_bury(struct client *client);
+
 /* Closes the connection: the session lets go of everything. Returns NULL. */
 struct client *client_free(struct client *client);
 
 /* Sends what is answered later than its request was made; the client may end by that. */
-void client_answer(struct client *client, const struct reply *reply);
+void client_answer(struct client *client, struct reply *reply);
 
 /* Sends what the client can do without, or may be told later. Returns 0, or a negative errno: it was not
  * sent, and is not kept. When the client reads again, waker_resume() and notifier_resume() hear of it. */

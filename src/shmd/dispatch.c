@@ -293,6 +293,20 @@ static handler_fn *const handlers[WIRE_OPS] = {
 	[WIRE_EXPLAIN] = query_explain,
 };
 
+/* Of a segment: its own, the semaphore's, the ledger's; and one for reading of a new one. */
+unsigned dispatch_descriptors(unsigned op)
+{
+	switch (op) {
+	case WIRE_CREATE:
+		return 4;
+	case WIRE_ATTACH:
+	case WIRE_WAIT:
+		return 3;
+	default:
+		return 0;
+	}
+}
+
 /* --- one request ------------------------------------------------------------------------------ */
 
 static void put_refusal(struct client *client, unsigned op, const struct refusal *why,
@@ -335,6 +349,13 @@ static void serve(struct client *client, const struct packet_message *request, s
 		packet_drop(&reply->writer);
 	else
 		finish(client, r, &why, reply->n_fds - before, reply);
+}
+
+void dispatch_refuse(struct client *client, const struct packet_message *request,
+		     struct refusal *why, struct reply *reply)
+{
+	packet_begin(&reply->writer, request->header.op, request->header.number);
+	put_refusal(client, request->header.op, why, reply);
 }
 
 void dispatch_wait(struct client *client, struct wait *wait, struct reply *reply)

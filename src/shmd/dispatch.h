@@ -13,7 +13,14 @@ struct client;
 struct reply;
 struct wait;
 
-/* Serves the requests of one packet in their order. */
+/* The most descriptors that the reply to an operation carries. */
+unsigned dispatch_descriptors(unsigned op);
+
+/* Says no without asking the core. */
+void dispatch_refuse(struct client *client, const struct packet_message *request,
+		     struct refusal *why, struct reply *reply);
+
+/* Serves requests in their order. */
 void dispatch(struct client *client, const struct packet_message *requests, unsigned n,
 	      struct reply *reply);
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,14 @@
 #include "base/text.h"
 #include "shmd/client.h"
 #include "shmd/loop.h"
+#include "shmd/turn.h"
 #include "wire/protocol.h"
 
-#define ACCEPTS_AT_ONCE 16
-#define TOLD_PAUSE      (10 * NSEC_PER_SEC)
-#define PATH_SIZE       sizeof(((struct sockaddr_un *)0)->sun_path)
+/* Connections before others get their turn: some 20 us each. */
+#define UNIT 2
+
+#define TOLD_PAUSE (10 * NSEC_PER_SEC)
+#define PATH_SIZE  sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct listener {
 	int socket;
@@ -36,6 +40,7 @@ struct listener {
 	uint64_t told_at;     /* CLOCK_MONOTONIC, ns; 0: it never was */
 	char file[PATH_SIZE]; /* in that folder */
 	char lock_file[PATH_SIZE + 8];
+	struct turn turn;
 	struct event *on_connect;
 	struct event *on_pause_over;
 	listener_fn *fn;
@@ -152,6 +157,7 @@ struct listener *listener_free(struct listener *listener)
 {
 	if (!listener)
 		return NULL;
+	turn_fini(&listener->turn);
 	loop_event_free(listener->on_connect);
 	loop_event_free(listener->on_pause_over);
 	/* Without the lock, the socket of that name is another daemon's. */
@@ -249,18 +255,29 @@ static bool accept_one(struct listener *listener)
 	}
 }
 
+/* If there are more, the loop says so again. */
+static bool serve(struct turn *turn)
+{
+	struct listener *listener = (struct listener *)((char *)turn -
+							offsetof(struct listener, turn));
+
+	for (int i = 0; i < UNIT && accept_one(listener); i++)
+		;
+	return false;
+}
+
 static void on_connect(evutil_socket_t fd, short what, void *context)
 {
 	struct listener *listener = context;
 
 	(void)fd, (void)what;
-	for (int i = 0; i < ACCEPTS_AT_ONCE && accept_one(listener); i++)
-		;
+	turn_ask(&listener->turn);
 }
 
-int listener_start(struct listener *listener, struct event_base *loop, listener_fn *fn,
-		   void *context)
+int listener_start(struct listener *listener, struct event_base *loop, struct turns *turns,
+		   listener_fn *fn, void *context)
 {
+	turn_init(&listener->turn, turns, serve);
 	listener->fn = fn;
 	listener->context = context;
 	listener->on_connect = event_new(loop, listener->socket, EV_READ | EV_PERSIST, on_connect,

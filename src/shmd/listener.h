@@ -9,6 +9,7 @@
 
 struct event_base;
 struct listener;
+struct turns;
 
 /* Called with each new connection, which is the callee's. */
 typedef void listener_fn(int socket, void *context);
@@ -22,9 +23,9 @@ int listener_open(struct listener **ret, const char *path);
 /* Takes over a socket that is bound and listening already, and stays where it is at the end. */
 int listener_adopt(struct listener **ret, int socket);
 
-/* Starts to accept. */
-int listener_start(struct listener *listener, struct event_base *loop, listener_fn *fn,
-		   void *context);
+/* Starts to accept, in turns of its own. */
+int listener_start(struct listener *listener, struct event_base *loop, struct turns *turns,
+		   listener_fn *fn, void *context);
 
 /* Closes the socket and removes what listener_open() made. Returns NULL. */
 struct listener *listener_free(struct listener *listener);

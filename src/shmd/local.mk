@@ -2,6 +2,7 @@
 noinst_LTLIBRARIES += libdaemon.la
 libdaemon_la_SOURCES = \
 	src/shmd/account.c src/shmd/account.h \
+	src/shmd/batch.c src/shmd/batch.h \
 	src/shmd/client.c src/shmd/client.h \
 	src/shmd/config.c src/shmd/config.h \
 	src/shmd/dispatch.c src/shmd/dispatch.h \
@@ -17,7 +18,10 @@ libdaemon_la_SOURCES = \
 	src/shmd/reply.c src/shmd/reply.h \
 	src/shmd/server.c src/shmd/server.h \
 	src/shmd/service.c src/shmd/service.h \
+	src/shmd/turn.c src/shmd/turn.h \
+	src/shmd/unread.c src/shmd/unread.h \
 	src/shmd/usage.c src/shmd/usage.h \
+	src/shmd/user.c src/shmd/user.h \
 	src/shmd/value.c src/shmd/value.h \
 	src/shmd/waker.c src/shmd/waker.h
 libdaemon_la_CFLAGS = $(AM_CFLAGS) $(LIBEVENT_CFLAGS) $(INIH_CFLAGS) $(SYSTEMD_CFLAGS)

@@ -2,21 +2,19 @@
 #include "shmd/notifier.h"
 
 #include <errno.h>
-#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 #include "shmd/client.h"
-#include "shmd/loop.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
+#include "shmd/turn.h"
 
 #define PACKET_EVENTS 112
-
-/* Packets before others get their turn. */
-#define SLICE 4
 
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
 			       (PACKET_EVENTS + 1) * sizeof(struct wire_event) <=
@@ -25,8 +23,8 @@ _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
 
 struct notifier {
 	struct server *server;
-	struct event *on_slice;
-	uint64_t clock_offset; /* from CLOCK_BOOTTIME to CLOCK_REALTIME, in this slice */
+	struct turn turn;
+	uint64_t clock_offset; /* from CLOCK_BOOTTIME to CLOCK_REALTIME, in this turn */
 };
 
 /* --- events on the wire ----------------------------------------------------------------------- */
@@ -113,27 +111,24 @@ static void deliver(struct notifier *notifier, struct subscription *subscription
 	reply_fini(&reply);
 }
 
-static void on_slice(evutil_socket_t fd, short what, void *context)
+/* A packet of events: up to some 50 us. */
+static bool serve(struct turn *turn)
 {
-	static const struct timeval at_once;
-	struct notifier *notifier = context;
+	struct notifier *notifier = (struct notifier *)((char *)turn -
+							offsetof(struct notifier, turn));
 	struct journal *journal = &notifier->server->registry->journal;
 
-	(void)fd, (void)what;
 	notifier->clock_offset = clock_realtime_ns() - clock_boottime_ns();
-	for (int i = 0; i < SLICE && journal->due; i++)
-		deliver(notifier, journal_take_due(journal));
 	if (journal->due)
-		event_add(notifier->on_slice, &at_once);
+		deliver(notifier, journal_take_due(journal));
+	return journal->due != NULL;
 }
 
 static void on_news(void *context)
 {
-	static const struct timeval at_once;
 	struct notifier *notifier = context;
 
-	if (!event_pending(notifier->on_slice, EV_TIMEOUT, NULL))
-		event_add(notifier->on_slice, &at_once);
+	turn_ask(&notifier->turn);
 }
 
 void notifier_resume(struct client *client)
@@ -153,11 +148,7 @@ int notifier_new(struct notifier **ret, struct server *server)
 	if (!notifier)
 		return -ENOMEM;
 	notifier->server = server;
-	notifier->on_slice = evtimer_new(server->loop, on_slice, notifier);
-	if (!notifier->on_slice) {
-		free(notifier);
-		return -ENOMEM;
-	}
+	turn_init(&notifier->turn, &server->turns, serve);
 	server->registry->journal.on_news = on_news;
 	server->registry->journal.context = notifier;
 	*ret = notifier;
@@ -169,7 +160,7 @@ struct notifier *notifier_free(struct notifier *notifier)
 	if (!notifier)
 		return NULL;
 	notifier->server->registry->journal.on_news = NULL;
-	loop_event_free(notifier->on_slice);
+	turn_fini(&notifier->turn);
 	free(notifier);
 	return NULL;
 }

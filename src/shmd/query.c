@@ -14,13 +14,14 @@
 #include "shmd/reply.h"
 #include "shmd/server.h"
 #include "shmd/usage.h"
+#include "shmd/user.h"
 
 /* Entries in a page, so that it fits a packet, and entries looked at for one, so that a listing in
  * which the caller may see nothing does not hold up the others. */
-#define PAGE_SEGMENTS    128
-#define PAGE_ATTACHMENTS 512
-#define PAGE_CLIENTS     512
-#define PAGE_HOLDERS     512
+#define PAGE_SEGMENTS    32
+#define PAGE_ATTACHMENTS 64
+#define PAGE_CLIENTS     64
+#define PAGE_HOLDERS     64
 #define PAGE_LOOKED_AT   1024
 
 _Static_assert(sizeof(struct wire_header) + sizeof(struct wire_entries) +
@@ -392,11 +393,12 @@ static void put_limits(const struct quota *quota, const struct credentials *who,
 
 int query_status(struct client *client, const void *body, struct reply *reply, struct refusal *why)
 {
-	const struct server *server = client->server;
+	struct server *server = client->server;
 	const struct quota *quota = &server->registry->quota;
 	struct wire_status *status = packet_append(&reply->writer, sizeof(*status));
 
 	(void)body, (void)why;
+	user_look_at_all(server);
 	text_copy(status->version, sizeof(status->version), PACKAGE_VERSION);
 	status->pid = (uint32_t)getpid();
 	status->counters = STATISTICS;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -14,10 +15,11 @@
 #include "shmd/helper.h"
 #include "shmd/loop.h"
 #include "shmd/process.h"
+#include "shmd/turn.h"
 
-/* Segments decided about before clients get their turn: some 10 us each, and tenths of a
- * millisecond where a permit is missing and the kernel has to be asked (core/lease.h). */
-#define SLICE 64
+/* Segments decided about before others get their turn: some 10 us each, and tenths of a millisecond
+ * where a permit is missing and the kernel has to be asked (core/lease.h). */
+#define UNIT 2
 
 /* What is freed in less time than it takes to hand it to the helper and to hear of it: at most 64 pages,
  * some 5 us. Who has let go of it then finds its charge returned at once. */
@@ -31,7 +33,7 @@ struct reaper {
 	struct event *on_timer;
 	struct event *on_watch;
 	struct event *on_helper;
-	struct event *on_slice;
+	struct turn turn;
 };
 
 /* A segment's descriptors on their way through the helper. */
@@ -97,31 +99,22 @@ static void set_timer(struct reaper *reaper)
 		reaper->armed_for = deadline;
 }
 
-/* A timer of no time is served when the loop comes round; an active event would come before
- * everybody else. */
-static void come_back(struct reaper *reaper)
-{
-	static const struct timeval at_once;
-
-	event_add(reaper->on_slice, &at_once);
-}
-
 void reaper_kick(struct reaper *reaper)
 {
-	if (reaper->registry->queue && !event_pending(reaper->on_slice, EV_TIMEOUT, NULL))
-		come_back(reaper);
+	if (reaper->registry->queue)
+		turn_ask(&reaper->turn);
 	close_unused(reaper);
 	put_processes(reaper);
 	set_timer(reaper);
 }
 
-static void on_slice(evutil_socket_t fd, short what, void *context)
+static bool serve(struct turn *turn)
 {
-	struct reaper *reaper = context;
+	struct reaper *reaper = (struct reaper *)((char *)turn - offsetof(struct reaper, turn));
 
-	(void)fd, (void)what;
-	registry_settle_some(reaper->registry, SLICE, clock_boottime_ns());
+	registry_settle_some(reaper->registry, UNIT, clock_boottime_ns());
 	reaper_kick(reaper);
+	return reaper->registry->queue != NULL;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -175,8 +168,7 @@ static int start(struct reaper *reaper, struct event_base *loop)
 		return -errno;
 	reaper->on_timer = listen_to(reaper, loop, reaper->timerfd, on_timer);
 	reaper->on_helper = listen_to(reaper, loop, helper_fd(reaper->helper), on_helper);
-	reaper->on_slice = evtimer_new(loop, on_slice, reaper);
-	if (!reaper->on_timer || !reaper->on_helper || !reaper->on_slice)
+	if (!reaper->on_timer || !reaper->on_helper)
 		return -ENOMEM;
 	if (reaper->registry->watch.fd < 0)
 		return 0;
@@ -184,7 +176,8 @@ static int start(struct reaper *reaper, struct event_base *loop)
 	return reaper->on_watch ? 0 : -ENOMEM;
 }
 
-int reaper_new(struct reaper **ret, struct event_base *loop, struct registry *registry)
+int reaper_new(struct reaper **ret, struct event_base *loop, struct turns *turns,
+	       struct registry *registry)
 {
 	struct reaper *reaper = calloc(1, sizeof(*reaper));
 
@@ -192,6 +185,7 @@ int reaper_new(struct reaper **ret, struct event_base *loop, struct registry *re
 		return -ENOMEM;
 	reaper->registry = registry;
 	reaper->timerfd = -1;
+	turn_init(&reaper->turn, turns, serve);
 	int r = start(reaper, loop);
 	if (r < 0) {
 		reaper_free(reaper);
@@ -208,7 +202,7 @@ struct reaper *reaper_free(struct reaper *reaper)
 	loop_event_free(reaper->on_timer);
 	loop_event_free(reaper->on_watch);
 	loop_event_free(reaper->on_helper);
-	loop_event_free(reaper->on_slice);
+	turn_fini(&reaper->turn);
 	helper_free(reaper->helper);
 	close_fd(reaper->timerfd);
 	free(reaper);

@@ -11,8 +11,10 @@
 
 struct event_base;
 struct reaper;
+struct turns;
 
-int reaper_new(struct reaper **ret, struct event_base *loop, struct registry *registry);
+int reaper_new(struct reaper **ret, struct event_base *loop, struct turns *turns,
+	       struct registry *registry);
 
 /* Waits until everything that was handed to the helper is closed. Returns NULL. */
 struct reaper *reaper_free(struct reaper *reaper);

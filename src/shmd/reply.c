@@ -28,33 +28,34 @@ void reply_add_descriptor(struct reply *reply, int fd, bool ours)
 	reply->is_ours[reply->n_fds++] = ours;
 }
 
-static int keep_descriptors(const struct reply *reply, struct reply *kept)
+int reply_own(struct reply *reply)
 {
 	for (unsigned i = 0; i < reply->n_fds; i++) {
+		if (reply->is_ours[i])
+			continue;
 		int fd = fcntl(reply->fds[i], F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
 			return -errno;
-		reply_add_descriptor(kept, fd, true);
+		reply->fds[i] = fd;
+		reply->is_ours[i] = true;
 	}
 	return 0;
 }
 
-int reply_keep(const struct reply *reply, struct reply **ret)
+int reply_keep(struct reply *reply, size_t room, struct reply **ret)
 {
-	size_t size = reply->writer.size;
-	struct reply *kept = malloc(sizeof(*kept) + size);
+	struct reply *kept = malloc(sizeof(*kept) + room);
+	int r = kept ? reply_own(reply) : -ENOMEM;
 
-	if (!kept)
-		return -ENOMEM;
-	kept->writer =
-		(struct packet_writer){.bytes = (char *)(kept + 1), .room = size, .size = size};
-	kept->n_fds = 0;
-	memcpy(kept->writer.bytes, reply->writer.bytes, size);
-	int r = keep_descriptors(reply, kept);
 	if (r < 0) {
-		reply_kept_free(kept);
+		free(kept);
 		return r;
 	}
+	*kept = *reply;
+	kept->writer.bytes = (char *)(kept + 1);
+	kept->writer.room = room;
+	memcpy(kept->writer.bytes, reply->writer.bytes, reply->writer.size);
+	reply->n_fds = 0;
 	*ret = kept;
 	return 0;
 }

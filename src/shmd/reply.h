@@ -30,9 +30,14 @@ void reply_fini(struct reply *reply);
 /* Puts a descriptor behind those of the packet; with `ours` it is taken over. */
 void reply_add_descriptor(struct reply *reply, int fd, bool ours);
 
-/* Makes the reply outlive the caller's memory and the owners of its descriptors: copies both to the
- * heap. Returns 0 or -errno; reply_kept_free() frees the copy and returns NULL. */
-int reply_keep(const struct reply *reply, struct reply **ret);
+/* Duplicates the descriptors that are not ours, whose owners may close them at any time. Returns 0 or
+ * -errno. */
+int reply_own(struct reply *reply);
+
+/* Makes the reply outlive the owners of its descriptors, and the caller's memory: moves it to the heap, to
+ * where `room` bytes fit. Returns 0, or -errno, and the reply is still the caller's. reply_kept_free()
+ * frees what was moved, and returns NULL. */
+int reply_keep(struct reply *reply, size_t room, struct reply **ret);
 struct reply *reply_kept_free(struct reply *kept);
 
 #endif

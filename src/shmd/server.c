@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/guard.h"
 #include "base/log.h"
@@ -17,12 +19,17 @@
 #include "shmd/notifier.h"
 #include "shmd/reaper.h"
 #include "shmd/service.h"
+#include "shmd/user.h"
 #include "shmd/waker.h"
 
 #define SHM_FOLDER "/dev/shm"
 
 /* Processes whose death is served before the others get their turn. */
-#define DEATHS_AT_ONCE 64
+#define DEATHS_AT_ONCE 16
+
+/* Connections of one process that end with it at once: some 10 us each, and more with what they have
+ * attached. */
+#define BURIED_AT_ONCE 16
 
 /* What libevent serves first; everything else has the middle one, its default. */
 enum { PRIORITY_DEATH, PRIORITY_OTHERS, PRIORITIES };
@@ -37,7 +44,8 @@ static void on_connection(int socket, void *context)
 	client_accept(context, socket);
 }
 
-/* A process that is dead has let go of all it had, also where a child holds its sockets. */
+/* A process that is dead has let go of all it had, also where a child holds its sockets. Of one with many
+ * connections, the rest go in their user's turns. */
 static void bury(struct server *server, struct process *process)
 {
 	struct client *next;
@@ -45,9 +53,13 @@ static void bury(struct server *server, struct process *process)
 	registry_bury(server->registry, &process->estate);
 	process_retire(process);
 	/* The entry goes with its last client, or when its estate is settled. */
+	unsigned n = 0;
 	for (struct client *client = process->clients; client; client = next) {
 		next = client->process_next;
-		client_free(client);
+		if (n++ < BURIED_AT_ONCE)
+			client_free(client);
+		else
+			client_bury(client);
 	}
 }
 
@@ -73,10 +85,24 @@ static void apply_log_level(const struct server *server)
 			      : (enum log_level)server->config.log_level);
 }
 
+/* Past RLIMIT_NOFILE descriptors in flight the kernel lets us send none to anybody, unless we are
+ * privileged. Some may be in flight to others than clients. */
+static void read_limits(const struct server *server, struct quota_limits *ret)
+{
+	struct rlimit limit;
+
+	config_limits(&server->config, ret);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	uint64_t *total = &ret->total[QUOTA_UNREAD];
+	if (*total > limit.rlim_cur / 4 * 3)
+		*total = limit.rlim_cur / 4 * 3;
+}
+
 /* What others ask the configuration for is at hand where they ask. */
 static void apply_config(struct server *server)
 {
-	config_limits(&server->config, &server->registry->quota.limits);
+	read_limits(server, &server->registry->quota.limits);
 	quota_set_allowances(&server->registry->quota, &server->config.resolved);
 	registry_set_policy(server->registry, &server->config.policy);
 	access_set_administrators(server->config.administrators);
@@ -171,31 +197,44 @@ static void ignore_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/* The kernel's table of our descriptors grows by doubling, and for each time it waits until no other thread
+ * can be reading the smaller one: tens of milliseconds, in which nobody would be served. As long as there is
+ * one thread, it waits for nothing. */
+static void stretch_table(uint64_t descriptors)
+{
+	close_fd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)descriptors - 1));
+}
+
 static void check_descriptors(const struct server *server)
 {
 	struct rlimit limit;
 	/* A client: its socket and its process. A segment: its memory and its semaphore; the few with
-	 * several permits have a ledger too. */
+	 * several permits have a ledger too. And replies that cannot be sent yet. */
 	uint64_t needed = 2 * server->config.clients + server->config.segments +
-			  server->config.semaphores + DESCRIPTORS_OWN;
+			  server->config.semaphores + server->config.unread_descriptors +
+			  DESCRIPTORS_OWN;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < needed)
-		log_warning("the limits clients=%ju, segments=%ju and semaphores=%ju may need %ju "
-			    "descriptors; RLIMIT_NOFILE lets the daemon have %ju",
-			    (uintmax_t)server->config.clients, (uintmax_t)server->config.segments,
-			    (uintmax_t)server->config.semaphores, (uintmax_t)needed,
-			    (uintmax_t)limit.rlim_cur);
+		log_warning(
+			"the limits clients=%ju, segments=%ju, semaphores=%ju and "
+			"unread_descriptors=%ju may need %ju descriptors; RLIMIT_NOFILE lets the "
+			"daemon have %ju",
+			(uintmax_t)server->config.clients, (uintmax_t)server->config.segments,
+			(uintmax_t)server->config.semaphores,
+			(uintmax_t)server->config.unread_descriptors, (uintmax_t)needed,
+			(uintmax_t)limit.rlim_cur);
+	stretch_table(needed < limit.rlim_cur ? needed : limit.rlim_cur);
 }
 
 static int set_up(struct server *server)
 {
 	struct quota_limits limits;
 
-	config_limits(&server->config, &limits);
+	read_limits(server, &limits);
 	int r = registry_new(&server->registry, &limits, SHM_FOLDER, clock_realtime_ns());
 	if (r < 0) {
 		log_error("cannot use %s for semaphores: %s", SHM_FOLDER, strerror(-r));
@@ -211,7 +250,7 @@ static int set_up(struct server *server)
 	if (r == 0)
 		r = process_table_init(&server->processes, &server->registry->emptied);
 	if (r == 0)
-		r = reaper_new(&server->reaper, server->loop, server->registry);
+		r = reaper_new(&server->reaper, server->loop, &server->turns, server->registry);
 	if (r == 0)
 		r = waker_new(&server->waker, server);
 	if (r == 0)
@@ -251,6 +290,7 @@ int server_new(struct server **ret, struct config *config, struct listener *list
 struct server *server_free(struct server *server)
 {
 	struct client *client, *next;
+	struct user *user, *other;
 
 	if (!server)
 		return NULL;
@@ -263,6 +303,8 @@ struct server *server_free(struct server *server)
 	loop_event_free(server->on_interrupt);
 	loop_event_free(server->on_log_due);
 	log_tell_left_out(UINT64_MAX);
+	HASH_ITER (hh, server->users, user, other)
+		user_free(user);
 	server->reaper = reaper_free(server->reaper);
 	waker_free(server->waker);
 	notifier_free(server->notifier);
@@ -277,11 +319,19 @@ struct server *server_free(struct server *server)
 
 int server_run(struct server *server)
 {
-	int r = listener_start(server->listener, server->loop, on_connection, server);
+	int r = listener_start(server->listener, server->loop, &server->turns, on_connection,
+			       server);
 
 	if (r < 0)
 		return r;
 	change_mask(SIG_UNBLOCK);
 	service_notify("READY=1");
-	return event_base_dispatch(server->loop) < 0 ? -EIO : 0;
+	while (!event_base_got_break(server->loop)) {
+		bool is_busy = turns_are_due(&server->turns);
+		if (event_base_loop(server->loop, EVLOOP_ONCE | (is_busy ? EVLOOP_NONBLOCK : 0)) <
+		    0)
+			return -EIO;
+		turns_serve(&server->turns);
+	}
+	return 0;
 }

@@ -12,6 +12,7 @@
 #include "core/registry.h"
 #include "shmd/config.h"
 #include "shmd/process.h"
+#include "shmd/turn.h"
 #include "wire/protocol.h"
 
 struct client;
@@ -20,6 +21,7 @@ struct event_base;
 struct listener;
 struct notifier;
 struct reaper;
+struct user;
 struct waker;
 
 struct server {
@@ -34,6 +36,9 @@ struct server {
 	struct notifier *notifier;
 	struct listener *listener;
 	struct process_table processes;
+	struct turns turns;
+	struct user *users;
+	struct user *looked_at; /* last, for what it leaves unread; NULL: none of them */
 	struct client *clients; /* by the id of their session, oldest first */
 	uint64_t next_client;
 	uint64_t started_at; /* CLOCK_BOOTTIME, ns */

@@ -2,22 +2,25 @@
 #include "shmd/waker.h"
 
 #include <errno.h>
-#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "shmd/client.h"
 #include "shmd/dispatch.h"
-#include "shmd/loop.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
+#include "shmd/turn.h"
+#include "shmd/unread.h"
+#include "shmd/user.h"
 
 /* Waits answered before others get their turn: some 15 us each. */
-#define SLICE 32
+#define UNIT 2
 
 struct waker {
 	struct server *server;
-	struct event *on_slice;
+	struct turn turn;
 };
 
 /* Whether it was answered, or has to go on waiting, makes no difference here. */
@@ -25,44 +28,40 @@ static void answer(struct waker *waker, struct wait *wait)
 {
 	struct client *client = client_of(wait->session);
 	struct reply reply;
+	struct refusal why;
 
 	if (client_is_behind(client)) {
 		wait->is_parked = true;
 		return;
 	}
+	if (user_reserve(client, dispatch_descriptors(WIRE_WAIT), &why) != 0) {
+		wait_hold(&waker->server->registry->waits, wait);
+		user_note_waits(client->user);
+		return;
+	}
 	reply_init(&reply, waker->server->out);
 	dispatch_wait(client, wait, &reply);
+	unread_return(client->unread, dispatch_descriptors(WIRE_WAIT) - reply.n_fds);
 	client_answer(client, &reply);
 	reply_fini(&reply);
 }
 
-static void kick(struct waker *waker)
+static bool serve(struct turn *turn)
 {
-	static const struct timeval at_once;
+	struct waker *waker = (struct waker *)((char *)turn - offsetof(struct waker, turn));
+	struct waits *waits = &waker->server->registry->waits;
+	struct wait *wait;
 
-	if (!event_pending(waker->on_slice, EV_TIMEOUT, NULL))
-		event_add(waker->on_slice, &at_once);
+	for (int i = 0; i < UNIT && (wait = waits_take_ready(waits)); i++)
+		answer(waker, wait);
+	return waits->ready != NULL;
 }
 
 static void on_ready(void *context)
 {
-	kick(context);
-}
-
-static void on_slice(evutil_socket_t fd, short what, void *context)
-{
 	struct waker *waker = context;
-	struct wait *wait;
 
-	(void)fd, (void)what;
-	for (int i = 0; i < SLICE; i++) {
-		wait = waits_take_ready(&waker->server->registry->waits);
-		if (!wait)
-			break;
-		answer(waker, wait);
-	}
-	if (waker->server->registry->waits.ready)
-		kick(waker);
+	turn_ask(&waker->turn);
 }
 
 void waker_resume(struct client *client)
@@ -82,11 +81,7 @@ int waker_new(struct waker **ret, struct server *server)
 	if (!waker)
 		return -ENOMEM;
 	waker->server = server;
-	waker->on_slice = evtimer_new(server->loop, on_slice, waker);
-	if (!waker->on_slice) {
-		free(waker);
-		return -ENOMEM;
-	}
+	turn_init(&waker->turn, &server->turns, serve);
 	server->registry->waits.on_ready = on_ready;
 	server->registry->waits.context = waker;
 	*ret = waker;
@@ -98,7 +93,7 @@ struct waker *waker_free(struct waker *waker)
 	if (!waker)
 		return NULL;
 	waker->server->registry->waits.on_ready = NULL;
-	loop_event_free(waker->on_slice);
+	turn_fini(&waker->turn);
 	free(waker);
 	return NULL;
 }

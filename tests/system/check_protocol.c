@@ -936,19 +936,16 @@ static void leave_one_descriptor(struct rlimit *ret_before)
 	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, &few, NULL), 0);
 }
 
-/* To keep a reply takes descriptors of the daemon's; where there are none, the connection ends, and the
- * log says so. */
-START_TEST(who_does_not_read_when_descriptors_are_out)
+/* A process of its own: what it may lock by is charged until it ends. */
+static void attach_without_reading(struct actor *self, void *context)
 {
-	struct wire_attach attach = {.name = "kept"};
+	struct wire_attach attach = {.name = "kept", .flags = WIRE_WANT_SEMAPHORE};
 	int fd = raw_client();
-	struct rlimit before;
 	ssize_t n;
 
-	/* Only root may look into the daemon. */
-	if (geteuid() != 0)
-		return;
-	leave_one_descriptor(&before);
+	(void)context;
+	actor_tell(self);
+	actor_await(self);
 	begin_packet();
 	add_request(WIRE_ATTACH, 1, &attach, sizeof(attach));
 	do
@@ -956,8 +953,25 @@ START_TEST(who_does_not_read_when_descriptors_are_out)
 	while (n > 0);
 	ck_assert_int_eq(n, -1);
 	ck_assert(errno == EPIPE || errno == ECONNRESET);
-	ck_assert(daemon_logged(&daemon_, "disconnected: Too many open files"));
 	close(fd);
+}
+
+/* To keep a reply with a semaphore takes a descriptor of the daemon's; where there is none, the connection
+ * ends, and the log says so. */
+START_TEST(who_does_not_read_when_descriptors_are_out)
+{
+	struct actor attacher;
+	struct rlimit before;
+
+	/* Only root may look into the daemon. */
+	if (geteuid() != 0)
+		return;
+	actor_start(&attacher, attach_without_reading, NULL);
+	actor_await(&attacher);
+	leave_one_descriptor(&before);
+	actor_tell(&attacher);
+	actor_finish(&attacher);
+	ck_assert(daemon_logged(&daemon_, "disconnected: Too many open files"));
 	ck_assert_int_eq(prlimit(daemon_.pid, RLIMIT_NOFILE, &before, NULL), 0);
 }
 END_TEST

@@ -21,7 +21,8 @@ SYSTEM_TESTS = \
 	tests/system/check_policy \
 	tests/system/check_protocol \
 	tests/system/check_publish \
-	tests/system/check_storm
+	tests/system/check_storm \
+	tests/system/check_unread
 check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny tests/system/guessable
 TESTS += $(SYSTEM_TESTS)
 endif
@@ -137,6 +138,11 @@ tests_system_check_storm_SOURCES = tests/system/check_storm.c $(HARNESS)
 tests_system_check_storm_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_storm_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_storm_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_unread_SOURCES = tests/system/check_unread.c $(HARNESS)
+tests_system_check_unread_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_unread_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_unread_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
 
 SYSTEM_SHELL_TESTS = tests/system/examples.sh tests/system/protocol.sh tests/system/shmdctl.sh
 TESTS += $(SYSTEM_SHELL_TESTS)

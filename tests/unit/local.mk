@@ -34,6 +34,8 @@ DAEMON_UNITS = \
 	tests/unit/check_config \
 	tests/unit/check_explain \
 	tests/unit/check_helper \
+	tests/unit/check_turn \
+	tests/unit/check_unread \
 	tests/unit/check_policy \
 	tests/unit/check_process
 CLIENT_UNITS = \
@@ -142,6 +144,13 @@ tests_unit_check_explain_LDADD = $(UNIT_DAEMON)
 tests_unit_check_policy_SOURCES = tests/unit/check_policy.c $(UNIT)
 tests_unit_check_policy_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_policy_LDADD = $(UNIT_DAEMON)
+## It has a clock of its own, so libbase.la's is not taken out of the archive.
+tests_unit_check_turn_SOURCES = tests/unit/check_turn.c $(UNIT)
+tests_unit_check_turn_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_turn_LDADD = $(UNIT_DAEMON)
+tests_unit_check_unread_SOURCES = tests/unit/check_unread.c $(UNIT)
+tests_unit_check_unread_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_unread_LDADD = $(UNIT_DAEMON)
 tests_unit_check_process_SOURCES = tests/unit/check_process.c $(UNIT)
 tests_unit_check_process_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_process_LDADD = $(UNIT_DAEMON)
