@@ -7,6 +7,7 @@ SYSTEM_TESTS = \
 	tests/system/check_events \
 	tests/system/check_exposure \
 	tests/system/check_file_locks \
+	tests/system/check_hostile \
 	tests/system/check_kernels \
 	tests/system/check_library \
 	tests/system/check_lifetimes \
@@ -56,6 +57,16 @@ tests_system_check_file_locks_SOURCES = tests/system/check_file_locks.c $(HARNES
 tests_system_check_file_locks_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_file_locks_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_file_locks_LDADD = $(SYSTEM_LIBS)
+
+## The stage, and a file of rows for each kind of behaviour.
+tests_system_check_hostile_SOURCES = tests/system/check_hostile.c tests/system/hostile.c \
+	tests/system/hostile.h tests/system/hostile_raw.c tests/system/hostile_raw.h \
+	tests/system/hostile_files.c tests/system/hostile_floods.c tests/system/hostile_memory.c \
+	tests/system/hostile_processes.c tests/system/hostile_questions.c \
+	tests/system/hostile_shortages.c tests/system/hostile_sockets.c $(HARNESS)
+tests_system_check_hostile_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_hostile_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_hostile_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
 
 tests_system_check_kernels_SOURCES = tests/system/check_kernels.c $(HARNESS)
 tests_system_check_kernels_CPPFLAGS = $(SYSTEM_CPPFLAGS)
