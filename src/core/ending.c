@@ -230,11 +230,15 @@ static void reap(struct registry *registry, struct segment *segment, enum log_le
 	ending_drop_name(registry, segment);
 }
 
+/* Without memory for its timer nothing would tell when its time is over: it begins to linger when it is
+ * settled the next time, and keeps its name until then. */
 static void start_linger(struct registry *registry, struct segment *segment, uint64_t now)
 {
 	ending_stop_tests(registry, segment);
-	segment->state = SEGMENT_LINGERING;
-	set_timer(registry, segment, now + segment->linger_ns);
+	if (heap_set(&registry->timers, &segment->timer, now + segment->linger_ns) < 0)
+		ending_enqueue(registry, segment);
+	else
+		segment->state = SEGMENT_LINGERING;
 }
 
 /* Brings a segment to the state that follows from who has it now. `level`: how remarkable its end is. */
