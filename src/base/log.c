@@ -67,6 +67,9 @@ void log_open(const char *program)
 }
 
 static void write_line(enum log_level level, const char *format, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+static void write_line(enum log_level level, const char *format, va_list ap)
 {
 	char text[1024];
 

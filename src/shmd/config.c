@@ -459,9 +459,10 @@ static void set(struct reading *reading, const struct option *option, const char
 static int take_value(void *context, const char *section, const char *name, const char *value)
 {
 	struct reading *reading = context;
-	const struct option *option = section[0] ? find_option(reading->section, name) : NULL;
+	/* Which one it is, check_line() has found: behind a byte order mark, inih sees others. */
+	const struct option *option = reading->section ? find_option(reading->section, name) : NULL;
 
-	if (!section[0])
+	if (!reading->section)
 		fail(reading, "'%s' stands before the first [section]", name);
 	else if (!option)
 		fail(reading, "there is no option '%s' in section [%s]", name, section);

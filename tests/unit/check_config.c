@@ -481,6 +481,7 @@ START_TEST(unknown_words_are_errors)
 	refuse_text("[limit]\n", 1, "no section [limit]");
 	refuse_text("[]\n", 1, "no section []");
 	refuse_text("clients = 5\n[limits]\n", 1, "before the first [section]");
+	refuse_text("\xef\xbb\xbf[a = b]\nclients = 5\n", 2, "before the first [section]");
 }
 END_TEST
 
