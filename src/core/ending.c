@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "core/lease.h"
+#include "core/leaving.h"
 
 /* The word of a close comes just before the kernel drops the count, so the test is repeated after
  * these pauses, each twice the one before. */
@@ -247,6 +248,9 @@ void ending_settle_as(struct registry *registry, struct segment *segment, enum l
 {
 	bool is_unused = false;
 
+	/* First what the dead have attached, and then what they hold: their numbers end with that. */
+	leaving_settle(registry, segment, now);
+	dequeue(registry, segment);
 	recovery_settle(&registry->recovery, segment, now);
 	if (segment->state == SEGMENT_LIVE && has_ended(registry, segment, now, &is_unused)) {
 		if (segment->linger_ns && segment->name[0])
@@ -339,7 +343,10 @@ struct segment *ending_settle_name(struct registry *registry, const char *name, 
 {
 	struct segment *segment = registry_by_name(registry, name);
 
-	if (!segment || !segment->queued)
+	if (!segment)
+		return NULL;
+	leaving_settle(registry, segment, now);
+	if (!segment->queued)
 		return segment;
 	dequeue(registry, segment);
 	ending_settle(registry, segment, now);

@@ -8,6 +8,7 @@ libcore_la_SOURCES = \
 	src/core/journal.c src/core/journal.h \
 	src/core/instance.c src/core/instance.h \
 	src/core/lease.c src/core/lease.h \
+	src/core/leaving.c src/core/leaving.h \
 	src/core/ledger.c src/core/ledger.h \
 	src/core/lineage.c src/core/lineage.h \
 	src/core/locker.c src/core/locker.h \

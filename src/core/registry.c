@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "core/ending.h"
 #include "core/lease.h"
+#include "core/leaving.h"
 #include "core/memory.h"
 
 /* --- what this kernel lets us know ------------------------------------------------------------ */
@@ -482,22 +483,6 @@ int registry_keep(struct registry *registry, struct session *session, uint64_t i
 
 /* --- letting go ------------------------------------------------------------------------------- */
 
-/* Takes an attachment out of the books, and with its owner's the segment's owner. */
-static struct segment *let_go(struct registry *registry, struct attachment *attachment)
-{
-	struct segment *segment = attachment->segment;
-
-	if (segment->owner == attachment->session && segment->publisher != segment->owner)
-		segment->owner = NULL;
-	if (attachment->locker)
-		locker_leave(attachment->locker, &attachment->charge);
-	attachment_free(attachment);
-	/* Without the folder's watch no word comes of programs that had the semaphore by name. */
-	if (segment->n_attachments == 0 && !registry->watch.folder)
-		recovery_note_close(segment);
-	return segment;
-}
-
 /* Who says that it lets go will not take a permit any more; one that it holds all the same stays held
  * for as long as its process lives. */
 static void give_number_back(struct attachment *attachment)
@@ -525,34 +510,11 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
 	if (--attachment->counts[read_only] > 0 || attachment->counts[!read_only] > 0)
 		return 0;
 	give_number_back(attachment);
-	struct segment *segment = let_go(registry, attachment);
+	struct segment *segment = leaving_let_go(registry, attachment);
 	/* Now, and not with the queue's turn: who has the reply sees what follows from it. That a client
 	 * lets go of what it is done with is the ordinary end. */
 	ending_settle_as(registry, segment, LOG_LEVEL_DEBUG, now);
 	return 0;
-}
-
-void registry_leave(struct registry *registry, struct session *session, uint64_t now)
-{
-	struct attachment *attachment, *next;
-	struct segment *segment;
-
-	while (session->published) {
-		segment = session->published;
-		ending_release_binding(segment);
-		if (segment->owner == session)
-			segment->owner = NULL;
-		ending_enqueue(registry, segment);
-	}
-	HASH_ITER (hh, session->attachments, attachment, next) {
-		journal_tell(&registry->journal, EVENT_DETACHED, attachment->segment, session,
-			     attachment_is_read_only(attachment), now);
-		ending_enqueue(registry, let_go(registry, attachment));
-	}
-	while (session->waits)
-		wait_free(&registry->waits, session->waits);
-	while (session->subscriptions)
-		subscription_free(&registry->journal, session->subscriptions);
 }
 
 static struct segment *segment_of_ledger(const struct ledger *ledger)

@@ -35,6 +35,7 @@ struct registry {
 	bool was_told;   /* that a watch could not be had, once */
 	char degraded[512];
 
+	unsigned n_leaving; /* sessions */
 	uint64_t next_id;
 	struct segment *by_id;   /* all of them, oldest first */
 	struct segment *by_name; /* those that a name leads to */
@@ -147,6 +148,12 @@ struct segment *registry_next(const struct registry *registry, uint64_t after_id
 /* Takes all attachments of a session back; what follows from that comes with settle_some(). Permits
  * stay held: the process may live, and be inside its critical section. */
 void registry_leave(struct registry *registry, struct session *session, uint64_t now);
+
+/* The same in parts: from the first call on, what it still has counts for nobody who asks about a name.
+ * Returns whether more than `most` of them were left. */
+void registry_begin_to_leave(struct registry *registry, struct session *session);
+bool registry_leave_some(struct registry *registry, struct session *session, unsigned most,
+			 uint64_t now);
 
 /* A process has died: what it holds is given back, with settle_some(). */
 void registry_bury(struct registry *registry, struct estate *estate);

@@ -21,6 +21,7 @@ struct session {
 	uint64_t id;
 	pid_t pid; /* 0: in a PID namespace that we cannot see */
 	struct credentials who;
+	bool is_leaving;       /* what it still has is being taken from it */
 	bool can_lock;         /* its sem_t is laid out as ours */
 	struct estate *estate; /* its process's; NULL: nobody would tell us of its death */
 	struct attachment *attachments;

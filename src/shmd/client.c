@@ -18,7 +18,6 @@
 #include "shmd/notifier.h"
 #include "shmd/peer.h"
 #include "shmd/process.h"
-#include "shmd/reaper.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
 #include "shmd/unread.h"
@@ -28,6 +27,10 @@
 
 /* When the kernel has too many descriptors in flight: how long until the next try. */
 #define IN_FLIGHT_PAUSE (20 * NSEC_PER_MSEC)
+
+/* Of what a client has that ends, so much is let go of before others get their turn: some microseconds
+ * each, and more where many hear of it. */
+#define LEAVE_UNIT 4
 
 static void log_end(const struct client *client, const char *why)
 {
@@ -117,13 +120,10 @@ static int send_kept(struct client *client)
 /* The client ends here, unless r is 0. */
 static void end_if(struct client *client, int r)
 {
-	struct reaper *reaper = client->server->reaper;
-
 	if (r == 0)
 		return;
 	log_end(client, r == -ETIMEDOUT ? "it leaves its replies unread" : strerror(-r));
-	client_free(client);
-	reaper_kick(reaper);
+	client_end(client);
 }
 
 static void on_sendable(evutil_socket_t fd, short what, void *context)
@@ -131,7 +131,8 @@ static void on_sendable(evutil_socket_t fd, short what, void *context)
 	struct client *client = context;
 
 	(void)fd, (void)what;
-	end_if(client, send_kept(client));
+	if (!client->is_leaving)
+		end_if(client, send_kept(client));
 }
 
 void client_answer(struct client *client, struct reply *reply)
@@ -141,7 +142,7 @@ void client_answer(struct client *client, struct reply *reply)
 
 int client_offer(struct client *client, const struct reply *reply)
 {
-	if (client->unsent)
+	if (client_is_behind(client))
 		return -EAGAIN;
 	int r = send_reply(client, reply);
 	/* However long it takes: nothing of ours is waiting. For want of memory no socket becomes writable. */
@@ -277,20 +278,29 @@ static int listen_again(struct client *client)
 	return event_add(client->on_readable, NULL) < 0 ? -ENOMEM : 0;
 }
 
-void client_bury(struct client *client)
+void client_end(struct client *client)
 {
-	client->is_dead = true;
+	registry_begin_to_leave(client->server->registry, &client->session);
+	client->is_leaving = true;
 	user_add_ready(client);
+}
+
+/* Returns whether it has gone. */
+static bool leave(struct client *client)
+{
+	if (registry_leave_some(client->server->registry, &client->session, LEAVE_UNIT,
+				clock_boottime_ns()))
+		return false;
+	client_free(client);
+	return true;
 }
 
 enum batch_state client_serve(struct client *client)
 {
 	int r = BATCH_DONE;
 
-	if (client->is_dead) {
-		client_free(client);
-		return BATCH_DONE;
-	}
+	if (client->is_leaving)
+		return leave(client) ? BATCH_DONE : BATCH_MORE;
 	/* With a reply unsent it comes back when that is out. */
 	if (!client->unsent)
 		r = client->batch ? go_on(client) : receive(client);
@@ -300,8 +310,8 @@ enum batch_state client_serve(struct client *client)
 		return (enum batch_state)r;
 	if (!is_no_news(r))
 		log_end(client, strerror(-r));
-	client_free(client);
-	return BATCH_DONE;
+	client_end(client);
+	return leave(client) ? BATCH_DONE : BATCH_MORE;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -38,7 +38,7 @@ struct client {
 	struct client **list; /* of its user's, where it is; NULL: in none */
 	struct client *user_prev, *user_next;
 	struct batch *batch; /* a packet that is not answered yet; NULL: there is none */
-	bool is_dead;
+	bool is_leaving;
 	bool is_set_aside; /* the loop does not look at its socket: it is on the list already */
 
 	struct process *process; /* NULL: only end-of-file tells of its end */
@@ -66,8 +66,9 @@ void client_accept(struct server *server, int socket);
  * answered. */
 enum batch_state client_serve(struct client *client);
 
-/* Its process is dead: ends it when it is its user's turn. */
-void client_bury(struct client *client);
+/* Ends it in its user's turns: the session lets go of everything, some at a time. What it has left counts
+ * for nobody any more, and it is neither answered nor told anything. */
+void client_end(struct client *client);
 
 /* Closes the connection: the session lets go of everything. Returns NULL. */
 struct client *client_free(struct client *client);
@@ -79,10 +80,10 @@ void client_answer(struct client *client, struct reply *reply);
  * sent, and is not kept. When the client reads again, waker_resume() and notifier_resume() hear of it. */
 int client_offer(struct client *client, const struct reply *reply);
 
-/* Whether replies wait for the client to read. */
+/* Whether replies wait for the client to read, or it is to get none any more. */
 static inline bool client_is_behind(const struct client *client)
 {
-	return client->unsent != NULL;
+	return client->unsent != NULL || client->is_leaving;
 }
 
 /* Tells a peer why it is not served, as far as that goes without waiting. */

@@ -27,8 +27,8 @@
 /* Processes whose death is served before the others get their turn. */
 #define DEATHS_AT_ONCE 16
 
-/* Connections of one process that end with it at once: some 10 us each, and more with what they have
- * attached. */
+/* Connections that begin to end, and with little attached have ended, before anybody else is served; the
+ * rest of a process's come with their user's turns. */
 #define BURIED_AT_ONCE 16
 
 /* What libevent serves first; everything else has the middle one, its default. */
@@ -44,8 +44,7 @@ static void on_connection(int socket, void *context)
 	client_accept(context, socket);
 }
 
-/* A process that is dead has let go of all it had, also where a child holds its sockets. Of one with many
- * connections, the rest go in their user's turns. */
+/* A process that is dead has let go of all it had, also where a child holds its sockets. */
 static void bury(struct server *server, struct process *process)
 {
 	struct client *next;
@@ -56,10 +55,9 @@ static void bury(struct server *server, struct process *process)
 	unsigned n = 0;
 	for (struct client *client = process->clients; client; client = next) {
 		next = client->process_next;
+		client_end(client);
 		if (n++ < BURIED_AT_ONCE)
-			client_free(client);
-		else
-			client_bury(client);
+			client_serve(client);
 	}
 }
 
