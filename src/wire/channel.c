@@ -6,6 +6,13 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16; the headers may be older */
+#endif
+
+/* What is dropped before something else is done about it: some 0.5 us each. */
+#define DROPPED_MOST 32
+
 /* Room for the control data of a packet, aligned as cmsg(3) wants it. */
 union control {
 	struct cmsghdr align;
@@ -88,6 +95,77 @@ ssize_t channel_receive_plain(int socket, void *bytes, size_t room)
 		return -EPROTO;
 	return n;
 }
+
+/* --- what nobody asked for -------------------------------------------------------------------- */
+
+int channel_refuse_descriptors(int socket)
+{
+	int off = 0;
+
+	return setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off)) < 0 ? -errno : 0;
+}
+
+bool channel_may_bring_descriptors(int socket)
+{
+	int on;
+	socklen_t size = sizeof(on);
+
+	return getsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &on, &size) < 0 || on;
+}
+
+/* The copies that the kernel makes for who looks are not the last ones. */
+int channel_look(int socket)
+{
+	struct msghdr message = {0};
+	ssize_t n = receive(socket, &message, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0)
+		return (int)n;
+	return message.msg_flags & MSG_CTRUNC ? -EPROTO : 0;
+}
+
+enum look { LOOK_NOTHING, LOOK_PLAIN, LOOK_DESCRIPTORS, LOOK_AGAIN };
+
+/* With SO_PASSCRED each packet comes with its sender, also an empty one, which SIOCINQ does not count. For
+ * descriptors there is no room then. */
+static enum look look_with_sender(int socket)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct msghdr message = {.msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+
+	/* An error is told once, and before what lies there. */
+	if (receive(socket, &message, MSG_PEEK | MSG_DONTWAIT) < 0)
+		return LOOK_AGAIN;
+	if (message.msg_flags & MSG_CTRUNC)
+		return LOOK_DESCRIPTORS;
+	return message.msg_controllen > 0 ? LOOK_PLAIN : LOOK_NOTHING;
+}
+
+bool channel_empty(int socket)
+{
+	int on = 1;
+	struct msghdr message = {0};
+	enum look look = LOOK_AGAIN;
+
+	/* Nothing comes between the last look and the end. */
+	shutdown(socket, SHUT_RDWR);
+	if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+		return false;
+	for (int i = 0; i < DROPPED_MOST; i++) {
+		look = look_with_sender(socket);
+		if (look == LOOK_NOTHING || look == LOOK_DESCRIPTORS)
+			break;
+		if (look == LOOK_PLAIN)
+			receive(socket, &message, MSG_DONTWAIT);
+	}
+	return look == LOOK_NOTHING;
+}
+
+/* --- with descriptors ------------------------------------------------------------------------- */
 
 static size_t take_descriptors(struct msghdr *message, int *fds)
 {

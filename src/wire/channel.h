@@ -3,6 +3,7 @@
 #ifndef WIRE_CHANNEL_H
 #define WIRE_CHANNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -25,6 +26,26 @@ int channel_send_now(int socket, const void *bytes, size_t size);
  * -EMSGSIZE for a packet that is too long; -EPROTO for one with descriptors; or another errno.
  */
 ssize_t channel_receive_plain(int socket, void *bytes, size_t room);
+
+/*
+ * Descriptors that a packet brings go with it, at the latest when the socket is closed; and with the last
+ * of a file goes what is left of that, for which the kernel may take as long as the sender likes: a socket
+ * that lingers, much memory.
+ */
+
+/* From now on, whoever sends descriptors to the socket gets EPERM; those accepted from it are like it. What
+ * came before stays. Returns 0, or -ENOPROTOOPT before Linux 6.16. */
+int channel_refuse_descriptors(int socket);
+bool channel_may_bring_descriptors(int socket);
+
+/* Looks at the next packet without taking it: 0, -EPROTO if it brings descriptors, or another errno. */
+int channel_look(int socket);
+
+/*
+ * Drops the packets that are left in a socket, as far as none brings descriptors, and some dozens at most.
+ * Returns whether all of them are gone. No more can come then, and what is sent last has to be sent before.
+ */
+bool channel_empty(int socket);
 
 /*
  * Receives one packet from the daemon with up to WIRE_DESCRIPTORS_MAX descriptors, closed on exec,
