@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "shmd/closer.h"
 #include "shmd/dispatch.h"
 #include "shmd/loop.h"
 #include "shmd/notifier.h"
@@ -232,8 +233,10 @@ static int go_on(struct client *client)
  * batch_state, or a negative errno when the connection is to end. */
 static int receive(struct client *client)
 {
-	ssize_t n = channel_receive_plain(client->socket, client->server->in, WIRE_PACKET_MAX);
+	ssize_t n = client->may_bring ? channel_look(client->socket) : 0;
 
+	if (n == 0)
+		n = channel_receive_plain(client->socket, client->server->in, WIRE_PACKET_MAX);
 	if (n > 0)
 		return serve_packet(client, client->server->in, (size_t)n);
 	switch (n) {
@@ -411,11 +414,12 @@ void client_accept(struct server *server, int socket)
 	if (!client) {
 		client_refuse(socket, WIRE_NO_MEMORY,
 			      "the daemon has no memory for one more client");
-		close_fd(socket);
+		closer_close(server->closer, socket, NULL, NULL);
 		return;
 	}
 	client->server = server;
 	client->socket = socket;
+	client->may_bring = channel_may_bring_descriptors(socket);
 	client->connected_at = clock_boottime_ns();
 	int r = set_up(client, &why);
 	if (r == 0) {
@@ -457,7 +461,7 @@ static void close_socket(struct client *client)
 	if (client->unread)
 		unread_leave(client->unread, &client->charge);
 	else
-		close_fd(client->socket);
+		closer_close(client->server->closer, client->socket, &client->charge, NULL);
 	if (!user)
 		return;
 	user_remove(client);

@@ -31,6 +31,7 @@ struct client {
 	int socket; /* owned by the next one, once there is one */
 	struct unread *unread;
 	bool was_greeted;
+	bool may_bring; /* descriptors that nobody asks for: it connected before those were refused */
 	uint64_t connected_at;
 	struct charge charge;
 

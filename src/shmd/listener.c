@@ -21,8 +21,10 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "shmd/client.h"
+#include "shmd/closer.h"
 #include "shmd/loop.h"
 #include "shmd/turn.h"
+#include "wire/channel.h"
 #include "wire/protocol.h"
 
 /* Connections before others get their turn: some 20 us each. */
@@ -36,11 +38,13 @@ struct listener {
 	int spare;  /* /dev/null: what the reserve is made of */
 	int folder; /* of the socket; -1 for one that was handed to us */
 	int lock;
+	bool is_held;
 	bool is_short;        /* of descriptors, and the log was told */
 	uint64_t told_at;     /* CLOCK_MONOTONIC, ns; 0: it never was */
 	char file[PATH_SIZE]; /* in that folder */
 	char lock_file[PATH_SIZE + 8];
 	struct turn turn;
+	struct closer *closer;
 	struct event *on_connect;
 	struct event *on_pause_over;
 	listener_fn *fn;
@@ -89,6 +93,14 @@ static int remove_stale(const struct listener *listener)
 	return unlinkat(listener->folder, listener->file, 0) < 0 ? -errno : 0;
 }
 
+/* Before Linux 6.16 each client has to be looked at (closer.h). */
+static int refuse_descriptors(int socket)
+{
+	int r = channel_refuse_descriptors(socket);
+
+	return r == -ENOPROTOOPT ? 0 : r;
+}
+
 static int bind_path(struct listener *listener, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -98,7 +110,7 @@ static int bind_path(struct listener *listener, const char *path)
 	if (listener->socket < 0)
 		return -errno;
 	/* The file gets the mode that the socket has at bind(2), so that it never has another. */
-	if (fchmod(listener->socket, 0666) < 0 ||
+	if (fchmod(listener->socket, 0666) < 0 || refuse_descriptors(listener->socket) < 0 ||
 	    bind(listener->socket, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(listener->socket, SOMAXCONN) < 0)
 		return -errno;
@@ -143,8 +155,10 @@ int listener_adopt(struct listener **ret, int socket)
 	if (!listener)
 		return -ENOMEM;
 	listener->socket = socket;
-	if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0) {
-		int r = -errno;
+	int r = flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0
+			? -errno
+			: refuse_descriptors(socket);
+	if (r < 0) {
 		listener->socket = -1;
 		listener_free(listener);
 		return r;
@@ -168,7 +182,8 @@ struct listener *listener_free(struct listener *listener)
 		listener->lock = lockfile_remove(listener->folder, listener->lock_file,
 						 listener->lock);
 	}
-	close_fd(listener->socket);
+	/* The socket is the kernel's to close when the process ends: so does nobody wait for what those whom
+	 * nobody accepted have sent (closer.h). */
 	close_fd(listener->folder);
 	close_fd(listener->spare);
 	free(listener);
@@ -193,7 +208,17 @@ static void on_pause_over(evutil_socket_t fd, short what, void *context)
 	(void)fd, (void)what;
 	listener->spare = listener->spare < 0 ? open("/dev/null", O_RDONLY | O_CLOEXEC)
 					      : listener->spare;
-	event_add(listener->on_connect, NULL);
+	if (!listener->is_held)
+		event_add(listener->on_connect, NULL);
+}
+
+void listener_hold(struct listener *listener, bool is_held)
+{
+	listener->is_held = is_held;
+	if (is_held)
+		event_del(listener->on_connect);
+	else if (!event_pending(listener->on_pause_over, EV_TIMEOUT, NULL))
+		event_add(listener->on_connect, NULL);
 }
 
 /* Once, and not each time that one client goes and two others come. */
@@ -225,7 +250,8 @@ static void refuse_one(struct listener *listener)
 			      "the daemon has no descriptor left (RLIMIT_NOFILE)");
 	else if (errno != EAGAIN)
 		pause_accepting(listener);
-	close_fd(socket);
+	if (socket >= 0)
+		closer_close(listener->closer, socket, NULL, NULL);
 	listener->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
@@ -261,7 +287,7 @@ static bool serve(struct turn *turn)
 	struct listener *listener = (struct listener *)((char *)turn -
 							offsetof(struct listener, turn));
 
-	for (int i = 0; i < UNIT && accept_one(listener); i++)
+	for (int i = 0; i < UNIT && !listener->is_held && accept_one(listener); i++)
 		;
 	return false;
 }
@@ -275,9 +301,10 @@ static void on_connect(evutil_socket_t fd, short what, void *context)
 }
 
 int listener_start(struct listener *listener, struct event_base *loop, struct turns *turns,
-		   listener_fn *fn, void *context)
+		   struct closer *closer, listener_fn *fn, void *context)
 {
 	turn_init(&listener->turn, turns, serve);
+	listener->closer = closer;
 	listener->fn = fn;
 	listener->context = context;
 	listener->on_connect = event_new(loop, listener->socket, EV_READ | EV_PERSIST, on_connect,

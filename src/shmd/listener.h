@@ -7,6 +7,9 @@
 #ifndef SHMD_LISTENER_H
 #define SHMD_LISTENER_H
 
+#include <stdbool.h>
+
+struct closer;
 struct event_base;
 struct listener;
 struct turns;
@@ -23,11 +26,14 @@ int listener_open(struct listener **ret, const char *path);
 /* Takes over a socket that is bound and listening already, and stays where it is at the end. */
 int listener_adopt(struct listener **ret, int socket);
 
-/* Starts to accept, in turns of its own. */
+/* Starts to accept, in turns of its own. The closer stays the caller's. */
 int listener_start(struct listener *listener, struct event_base *loop, struct turns *turns,
-		   listener_fn *fn, void *context);
+		   struct closer *closer, listener_fn *fn, void *context);
 
-/* Closes the socket and removes what listener_open() made. Returns NULL. */
+/* Accepts nobody for a while, or goes on. */
+void listener_hold(struct listener *listener, bool is_held);
+
+/* Removes what listener_open() made, and leaves the socket to the end of the process. Returns NULL. */
 struct listener *listener_free(struct listener *listener);
 
 #endif

@@ -4,6 +4,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/account.c src/shmd/account.h \
 	src/shmd/batch.c src/shmd/batch.h \
 	src/shmd/client.c src/shmd/client.h \
+	src/shmd/closer.c src/shmd/closer.h \
 	src/shmd/config.c src/shmd/config.h \
 	src/shmd/dispatch.c src/shmd/dispatch.h \
 	src/shmd/helper.c src/shmd/helper.h \

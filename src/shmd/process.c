@@ -142,7 +142,9 @@ static void take_out_of_table(struct process *process)
 void process_retire(struct process *process)
 {
 	take_out_of_table(process);
-	/* Closing takes it out of the epoll: nobody else has a duplicate. */
+	/* Closing would not do where a child of ours has a duplicate (closer.c). */
+	if (process->pidfd >= 0)
+		epoll_ctl(process->table->epoll, EPOLL_CTL_DEL, process->pidfd, NULL);
 	process->pidfd = close_fd(process->pidfd);
 }
 

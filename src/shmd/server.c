@@ -14,6 +14,7 @@
 #include "base/guard.h"
 #include "base/log.h"
 #include "shmd/client.h"
+#include "shmd/closer.h"
 #include "shmd/listener.h"
 #include "shmd/loop.h"
 #include "shmd/notifier.h"
@@ -42,6 +43,14 @@ enum { PRIORITY_DEATH, PRIORITY_OTHERS, PRIORITIES };
 static void on_connection(int socket, void *context)
 {
 	client_accept(context, socket);
+}
+
+static void on_closer_full(bool is_full, void *context)
+{
+	struct server *server = context;
+
+	if (server->listener)
+		listener_hold(server->listener, is_full);
 }
 
 /* A process that is dead has let go of all it had, also where a child holds its sockets. */
@@ -250,6 +259,8 @@ static int set_up(struct server *server)
 	if (r == 0)
 		r = reaper_new(&server->reaper, server->loop, &server->turns, server->registry);
 	if (r == 0)
+		r = closer_new(&server->closer, server->loop, on_closer_full, server);
+	if (r == 0)
 		r = waker_new(&server->waker, server);
 	if (r == 0)
 		r = notifier_new(&server->notifier, server);
@@ -292,7 +303,7 @@ struct server *server_free(struct server *server)
 
 	if (!server)
 		return NULL;
-	listener_free(server->listener);
+	server->listener = listener_free(server->listener);
 	HASH_ITER (hh, server->clients, client, next)
 		client_free(client);
 	loop_event_free(server->on_death);
@@ -303,6 +314,7 @@ struct server *server_free(struct server *server)
 	log_tell_left_out(UINT64_MAX);
 	HASH_ITER (hh, server->users, user, other)
 		user_free(user);
+	server->closer = closer_free(server->closer);
 	server->reaper = reaper_free(server->reaper);
 	waker_free(server->waker);
 	notifier_free(server->notifier);
@@ -317,8 +329,8 @@ struct server *server_free(struct server *server)
 
 int server_run(struct server *server)
 {
-	int r = listener_start(server->listener, server->loop, &server->turns, on_connection,
-			       server);
+	int r = listener_start(server->listener, server->loop, &server->turns, server->closer,
+			       on_connection, server);
 
 	if (r < 0)
 		return r;

@@ -16,6 +16,7 @@
 #include "wire/protocol.h"
 
 struct client;
+struct closer;
 struct event;
 struct event_base;
 struct listener;
@@ -32,6 +33,7 @@ struct server {
 	struct event_base *loop;
 	struct registry *registry;
 	struct reaper *reaper;
+	struct closer *closer;
 	struct waker *waker;
 	struct notifier *notifier;
 	struct listener *listener;

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
-#include "base/cleanup.h"
+#include "shmd/closer.h"
 
 /* So many are worth a look at the client's own socket, before its charge keeps others from something. */
 #define WORTH_A_LOOK 16
@@ -57,9 +57,7 @@ static void destroy(struct unread *unread)
 {
 	set_listed(unread, false);
 	unread->list->n_left -= unread->has_left;
-	charge_release(&unread->charge);
-	charge_release(&unread->client);
-	close_fd(unread->socket);
+	closer_close(unread->list->closer, unread->socket, &unread->client, &unread->charge);
 	free(unread);
 }
 
@@ -74,6 +72,8 @@ struct unread *unread_leave(struct unread *unread, struct charge *client)
 {
 	if (!unread)
 		return NULL;
+	unread->client = *client;
+	*client = (struct charge){0};
 	if (!unread->is_listed || all_is_read(unread)) {
 		destroy(unread);
 		return NULL;
@@ -83,11 +83,9 @@ struct unread *unread_leave(struct unread *unread, struct charge *client)
 	unread->has_left = true;
 	unread->reserved = 0;
 	unread->list->n_left++;
-	if (client->user)
-		unread->client = *client;
-	else
+	/* Its own went with its process, which holds permits. */
+	if (!unread->client.user)
 		charge_anyway(&unread->charge, QUOTA_CLIENTS, 1, &unread->client);
-	*client = (struct charge){0};
 	return NULL;
 }
 

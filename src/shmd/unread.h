@@ -15,20 +15,23 @@
 
 #include "core/quota.h"
 
+struct closer;
 struct unread;
 
 /* Sockets with unread descriptors, or such that had some when they were last looked at. */
 struct unread_list {
 	struct unread *first;
-	unsigned n_left; /* whose clients have gone */
+	unsigned n_left;       /* whose clients have gone */
+	struct closer *closer; /* somebody else's */
 };
 
 /* One socket's, which it takes over. Charges nothing yet. 0, a refusal or -ENOMEM. */
 int unread_new(struct unread **ret, int socket, struct unread_list *list, struct quota *quota,
 	       const struct credentials *who, struct refusal *why);
 
-/* The client goes. Closes the socket once all is read, which is charged as a client until then: takes
- * that charge over, or, where it is needed for something else, makes another. Takes NULL; returns NULL. */
+/* The client goes. Closes the socket once all is read, which is charged as a client until it is closed:
+ * takes that charge over, or, where it is needed for something else, makes another. Takes NULL; returns
+ * NULL. */
 struct unread *unread_leave(struct unread *unread, struct charge *client);
 
 /* Closes all that clients have left. */

@@ -226,6 +226,7 @@ static struct user *add(struct server *server, uid_t uid)
 		return NULL;
 	user->uid = uid;
 	user->server = server;
+	user->unread.closer = server->closer;
 	turn_init(&user->turn, &server->turns, serve);
 	user->on_look = evtimer_new(server->loop, on_look, user);
 	if (user->on_look)
