@@ -15,8 +15,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SO_PEERPIDFD 77
-#define F_SETLEASE   1024
+#define SO_PEERPIDFD  77
+#define SO_PASSRIGHTS 83
+#define F_SETLEASE    1024
 
 #define ANY (-1)
 
@@ -27,8 +28,9 @@ static const struct denial {
 	unsigned value;
 	int error;
 } denials[] = {
-	{"peerpidfd", SYS_getsockopt, 2, SO_PEERPIDFD, ENOPROTOOPT}, /* before Linux 6.5 */
-	{"pidfd", SYS_pidfd_open, ANY, 0, ENOSYS},                   /* before Linux 5.3 */
+	{"peerpidfd", SYS_getsockopt, 2, SO_PEERPIDFD, ENOPROTOOPT},   /* before Linux 6.5 */
+	{"passrights", SYS_setsockopt, 2, SO_PASSRIGHTS, ENOPROTOOPT}, /* before Linux 6.16 */
+	{"pidfd", SYS_pidfd_open, ANY, 0, ENOSYS},                     /* before Linux 5.3 */
 	{"lease", SYS_fcntl, 1, F_SETLEASE, EINVAL},
 	{"inotify", SYS_inotify_init1, ANY, 0, EMFILE},
 	{"watches", SYS_inotify_add_watch, ANY, 0, ENOSPC},
