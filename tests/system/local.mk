@@ -7,6 +7,7 @@ SYSTEM_TESTS = \
 	tests/system/check_events \
 	tests/system/check_exposure \
 	tests/system/check_file_locks \
+	tests/system/check_gifts \
 	tests/system/check_hostile \
 	tests/system/check_kernels \
 	tests/system/check_library \
@@ -57,6 +58,11 @@ tests_system_check_file_locks_SOURCES = tests/system/check_file_locks.c $(HARNES
 tests_system_check_file_locks_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_file_locks_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_file_locks_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_gifts_SOURCES = tests/system/check_gifts.c $(HARNESS)
+tests_system_check_gifts_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_gifts_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_gifts_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
 
 ## The stage, and a file of rows for each kind of behaviour.
 tests_system_check_hostile_SOURCES = tests/system/check_hostile.c tests/system/hostile.c \
