@@ -27,10 +27,9 @@
 #define EVE 64541
 #define BOB 64542
 
-#define LINGER_S  3
-#define AT_ONCE   1500.0 /* ms: what nobody has waited for a lingering socket in */
-#define PER_USER  4
-#define SO_RIGHTS 83 /* SO_PASSRIGHTS */
+#define LINGER_S 3
+#define AT_ONCE  1500.0 /* ms: what nobody has waited for a lingering socket in */
+#define PER_USER 4
 
 /* With these, a daemon has to do without what Linux 6.16 has. */
 static const char *const kernels[] = {"", "passrights"};
@@ -225,8 +224,8 @@ static void give(int fd)
 
 static bool kernel_refuses(void)
 {
-	int off = 0, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	int r = setsockopt(fd, SOL_SOCKET, SO_RIGHTS, &off, sizeof(off));
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int r = channel_refuse_descriptors(fd);
 
 	close(fd);
 	return r == 0;

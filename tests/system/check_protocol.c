@@ -358,13 +358,16 @@ static void make_malformed(const struct malformed *how)
 	set_field(packet + how->at, how->size, how->value);
 }
 
-static void send_with_gifts(int fd, int n)
+/* Returns false where the kernel refuses them, from Linux 6.16 on: the daemon then hears nothing of it. */
+static bool send_with_gifts(int fd, int n)
 {
-	int gifts[WIRE_DESCRIPTORS_MAX];
+	int gifts[WIRE_DESCRIPTORS_MAX] = {0};
 
 	for (int i = 0; i < n; i++)
 		gifts[i] = fd;
-	ck_assert_int_eq(channel_send(fd, packet, writer.size, gifts, (size_t)n), 0);
+	int r = channel_send(fd, packet, writer.size, gifts, (size_t)n);
+	ck_assert(r == 0 || (r == -EPERM && n > 0));
+	return r == 0;
 }
 
 START_TEST(malformed_packet_ends_its_connection)
@@ -373,8 +376,10 @@ START_TEST(malformed_packet_ends_its_connection)
 	int fd = how->before_hello ? raw_connect() : raw_client();
 
 	make_malformed(how);
-	send_with_gifts(fd, how->gifts);
-	expect_end(fd, how->says);
+	if (send_with_gifts(fd, how->gifts))
+		expect_end(fd, how->says);
+	else
+		close(fd);
 }
 END_TEST
 
@@ -475,10 +480,19 @@ START_TEST(descriptors_that_nobody_asked_for)
 	for (int i = 0; i < 20; i++) {
 		int fd = raw_client();
 		struct wire_create create = creation("seg");
+		size_t n_fds;
 		begin_packet();
 		add_request(WIRE_CREATE, 1, &create, sizeof(create));
-		send_with_gifts(fd, 3);
-		expect_end(fd, "descriptors that nobody asked for");
+		if (send_with_gifts(fd, 3)) {
+			expect_end(fd, "descriptors that nobody asked for");
+			continue;
+		}
+		/* Nothing has happened to the connection. */
+		send_packet(fd);
+		ck_assert_int_gt(receive_reply(fd, &n_fds), 0);
+		ck_assert_uint_eq(first_code(), WIRE_OK);
+		close(fd);
+		AWAIT(books_are_as_at_first());
 	}
 }
 END_TEST

@@ -271,6 +271,87 @@ START_TEST(now_does_not_wait)
 }
 END_TEST
 
+/* Looking takes nothing and drops nothing. */
+START_TEST(descriptors_can_be_seen_from_outside)
+{
+	int pipes[2];
+
+	ck_assert_int_eq(channel_look(ends[1]), -EAGAIN);
+	ck_assert_int_eq(channel_send(ends[0], "plain", 5, NULL, 0), 0);
+	ck_assert_int_eq(channel_look(ends[1]), 0);
+	ck_assert_int_eq(channel_receive_plain(ends[1], buffer, sizeof(buffer)), 5);
+	ck_assert_int_eq(pipe2(pipes, O_CLOEXEC | O_NONBLOCK), 0);
+	ck_assert_int_eq(channel_send(ends[0], "gift", 4, &pipes[1], 1), 0);
+	close_fd(pipes[1]);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(channel_look(ends[1]), -EPROTO);
+	/* Somebody has its other end. */
+	ck_assert_int_eq(read(pipes[0], buffer, 1), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	ck_assert_int_eq(channel_receive_plain(ends[1], buffer, sizeof(buffer)), -EPROTO);
+	ck_assert_int_eq(read(pipes[0], buffer, 1), 0);
+	close_fd(pipes[0]);
+	shutdown(ends[0], SHUT_RDWR);
+	ck_assert_int_eq(channel_look(ends[1]), 0);
+}
+END_TEST
+
+/* Empty ones, of which the kernel says that nothing is there, stand before all. */
+START_TEST(what_brings_none_can_be_dropped)
+{
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(channel_send(ends[0], "plain", i, NULL, 0), 0);
+	ck_assert(channel_empty(ends[1]));
+	ck_assert_int_eq(channel_send(ends[0], "late", 4, NULL, 0), -EPIPE);
+	ck_assert(channel_empty(ends[1]));
+}
+END_TEST
+
+START_TEST(what_brings_some_cannot_be_dropped)
+{
+	int sent = ends[0];
+
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(channel_send(ends[0], "", 0, NULL, 0), 0);
+	ck_assert_int_eq(channel_send(ends[0], "", 0, &sent, 1), 0);
+	ck_assert(!channel_empty(ends[1]));
+	ck_assert_int_eq(receive(), 0);
+	ck_assert_uint_eq(n_fds, 1);
+	close_received();
+	ck_assert(channel_empty(ends[1]));
+}
+END_TEST
+
+/* That the other end was closed with something unread is told before what lies there. */
+START_TEST(an_error_does_not_hide_what_is_there)
+{
+	send_fds(1);
+	ck_assert_int_eq(channel_send(ends[1], "unread", 6, NULL, 0), 0);
+	ends[0] = close_fd(ends[0]);
+	descriptors--;
+	ck_assert(!channel_empty(ends[1]));
+}
+END_TEST
+
+START_TEST(many_are_left_to_others)
+{
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(channel_send(ends[0], "", 0, NULL, 0), 0);
+	ck_assert(!channel_empty(ends[1]));
+}
+END_TEST
+
+START_TEST(descriptors_can_be_refused)
+{
+	int sent = ends[0], r = channel_refuse_descriptors(ends[1]);
+
+	ck_assert(r == 0 || r == -ENOPROTOOPT);
+	ck_assert_int_eq(channel_may_bring_descriptors(ends[1]), r != 0);
+	ck_assert(channel_may_bring_descriptors(ends[0]) || r != 0);
+	ck_assert_int_eq(channel_send(ends[0], "x", 1, &sent, 1), r == 0 ? -EPERM : 0);
+}
+END_TEST
+
 void unit_tests(TCase *tests)
 {
 	tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -287,4 +368,10 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, an_empty_packet_is_as_good_as_the_end);
 	tcase_add_test(tests, nothing_there_or_no_room);
 	tcase_add_test(tests, now_does_not_wait);
+	tcase_add_test(tests, descriptors_can_be_seen_from_outside);
+	tcase_add_test(tests, what_brings_none_can_be_dropped);
+	tcase_add_test(tests, what_brings_some_cannot_be_dropped);
+	tcase_add_test(tests, an_error_does_not_hide_what_is_there);
+	tcase_add_test(tests, many_are_left_to_others);
+	tcase_add_test(tests, descriptors_can_be_refused);
 }
