@@ -4,9 +4,10 @@
  * counts them for the daemon's user, and past RLIMIT_NOFILE of them nobody can be sent any more: so they
  * are charged, to the user of the client, before a reply is made.
  *
- * The kernel tells of each socket only whether all was read (SIOCOUTQ). It is asked where a charge does not fit, so that who reads pays nothing; until then a charge may be
- * greater than what is unread, and never less. Closing the socket takes nothing back while the other
- * side has its own open: what a client leaves unread outlives the client here.
+ * The kernel tells of each socket only whether all was read (SIOCOUTQ). It is asked where a charge does
+ * not fit, so that who reads pays nothing; until then a charge may be greater than what is unread, and
+ * never less. Closing the socket takes nothing back while the other side has its own open: what a client
+ * leaves unread outlives the client here.
  */
 #ifndef SHMD_UNREAD_H
 #define SHMD_UNREAD_H
