@@ -7,6 +7,7 @@
  */
 #include "fuzz.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -27,6 +28,7 @@ static struct semaphore semaphore;
 static struct estate *emptied;
 static struct estate estate;
 static uint64_t *slots; /* of our own mapping; NULL with one permit */
+static bool is_full;    /* somebody has all other numbers */
 
 /* --- the memory -------------------------------------------------------------------------------- */
 
@@ -189,6 +191,8 @@ static void step_locker(unsigned how)
 	if (how % 4 == 0 && count_lockers() < LOCKERS) {
 		HOLDS(locker_new(&ledger, &estate, 1, 2, 3, &locker) == 0);
 		HOLDS(locker->number <= LOCKERS);
+	} else if (how % 4 == 0 && is_full) {
+		HOLDS(locker_new(&ledger, &estate, 1, 2, 3, &locker) == -EDQUOT);
 	} else if (how % 4 == 1 && locker) {
 		ledger_note_death(locker);
 	} else if (how % 4 == 2 && locker) {
@@ -221,13 +225,25 @@ static void step(struct input *input)
 		step_bury();
 		break;
 	case 7:
-		step_settle();
+		if (what & 128)
+			ledger_wake_sleepers(&ledger, &semaphore);
+		else
+			step_settle();
 		break;
 	}
 	check_books();
 }
 
 /* --- beginning and end ------------------------------------------------------------------------- */
+
+/* All numbers are given, but for those that our own lockers are to have. */
+static void fill(void)
+{
+	for (unsigned i = 1; i <= WORD_NUMBER_MAX; i++)
+		HOLDS(ledger_take_number(&ledger) == (int)i);
+	HOLDS(ledger_take_number(&ledger) == -EDQUOT);
+	ledger.taken[0] &= ~(((UINT64_C(1) << LOCKERS) - 1) << 1);
+}
 
 static void begin(struct input *input)
 {
@@ -244,6 +260,9 @@ static void begin(struct input *input)
 		slots = mmap(NULL, LEDGER_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ledger.fd, 0);
 		HOLDS(slots != MAP_FAILED);
 	}
+	is_full = how & 64;
+	if (is_full)
+		fill();
 	for (unsigned i = 0; i < how / 8 % LOCKERS; i++)
 		step_locker(0);
 }
