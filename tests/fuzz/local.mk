@@ -2,6 +2,7 @@
 #
 # make fuzz FUZZ_SECONDS=60 runs each over its corpus and then for so long; what it finds is added to
 # the folder fuzz-corpus/ of the build, and a failure leaves its input there as fuzz-NAME-crash-*.
+# make coverage-fuzz builds them once more, and says how many lines of src/wire and src/core they reach.
 #
 # In corpus/ is what reaches each line for the first time: those with names were written, for dispatch by
 # seeds.py, those with numbers were found, and chosen by fuzz_NAME -use_counters=0 -merge=1. What a fuzzer
@@ -57,6 +58,9 @@ fuzz: $(FUZZ_DRIVERS)
 	    -artifact_prefix=fuzz-corpus/fuzz-$$name- fuzz-corpus/$$name \
 	    $(srcdir)/tests/fuzz/corpus/$$name || exit 1; \
 	done
-.PHONY: fuzz
+## What the corpus, and what was found since, reaches of src/wire and src/core.
+coverage-fuzz:
+	$(srcdir)/tests/fuzz/coverage.sh fuzz-coverage fuzz-corpus
+.PHONY: fuzz coverage-fuzz
 
-EXTRA_DIST += tests/fuzz/corpus tests/fuzz/seeds.py
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/coverage.sh tests/fuzz/seeds.py
