@@ -11,6 +11,7 @@
 #include "law.h"
 #include "limits.h"
 #include "shortage.h"
+#include "waiting.h"
 #include "world.h"
 
 /* --- segments --------------------------------------------------------------------------------- */
@@ -494,5 +495,6 @@ void books_check(void)
 	for (int i = 0; i < CLIENTS; i++)
 		if (clients[i])
 			check_session(&clients[i]->session);
+	waiting_check();
 	check_users(server.registry);
 }

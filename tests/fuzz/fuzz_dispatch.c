@@ -3,7 +3,7 @@
  * Requests of several clients of several users, against all of the daemon but its sockets and its
  * loop: what the loop does is done by the input, in any order, and time passes as the input says.
  * A policy with administrators is in force, and another one by and by; limits are small; memory and
- * descriptors run out. Processes die, with whatever the input wrote to semaphores and ledgers, and
+ * descriptors run out; users have their waits held, as those have that do not read. Processes die, with whatever the input wrote to semaphores and ledgers, and
  * what they held may live on. Each answer must be one that its request may have (answers.h), after
  * each step the books must agree (books.h), and at the end they must be empty (world.h).
  */
@@ -19,6 +19,7 @@
 #include "law.h"
 #include "limits.h"
 #include "shortage.h"
+#include "waiting.h"
 #include "wire/word.h"
 #include "world.h"
 
@@ -154,12 +155,22 @@ static void step_registry(unsigned how)
 	shortage_end();
 }
 
+static void step_waits(unsigned how)
+{
+	if ((how & 32) == 0)
+		world_wake(how & 64 ? WAKE_BEHIND : WAKE_ANSWER);
+	else if (how & 64)
+		world_wake(WAKE_HELD);
+	else
+		waiting_release(&people[how / 4 % PEOPLE]);
+}
+
 static void step_loop(unsigned how)
 {
 	if (how % 4 < 3)
 		step_registry(how);
 	else if (how & 128)
-		world_wake(how & 64);
+		step_waits(how);
 	else if (how & 64)
 		world_notify(how & 32);
 	else if ((how & 32) == 0)

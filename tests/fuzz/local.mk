@@ -34,6 +34,7 @@ tests_fuzz_fuzz_dispatch_SOURCES = tests/fuzz/fuzz_dispatch.c tests/fuzz/fuzz.h 
 	tests/fuzz/limits.c tests/fuzz/limits.h \
 	tests/fuzz/people.c tests/fuzz/people.h \
 	tests/fuzz/shortage.c tests/fuzz/shortage.h \
+	tests/fuzz/waiting.c tests/fuzz/waiting.h \
 	tests/fuzz/world.c tests/fuzz/world.h
 ## Memory runs out where shortage.c says so, and the kernel loses events where world.c does.
 tests_fuzz_fuzz_dispatch_LDFLAGS = $(FUZZ_LDFLAGS) \

@@ -86,6 +86,15 @@ def wake(is_behind=False):
     return step(3) + bytes([3 + 128 + (64 if is_behind else 0)])
 
 
+def hold():
+    """Nothing can be sent to whoever is to be answered next."""
+    return step(3) + bytes([3 + 128 + 64 + 32])
+
+
+def release(who):
+    return step(3) + bytes([3 + 128 + 32 + 4 * who])
+
+
 def loop():
     return read_watch() + timers() + settle() + settle() + close_some() + put_processes()
 
@@ -107,6 +116,11 @@ def limit(resource, exponent, total=False):
     resources = ["clients", "segments", "bytes", "attachments", "waits", "subscriptions",
                  "semaphores"]
     return step(8) + bytes([resources.index(resource) + 8 * exponent + (128 if total else 0)])
+
+
+def grant(*which):
+    """What some users may have, by its place in limits.c."""
+    return step(8) + bytes([7 + 8 * sum(1 << n for n in which)])
 
 
 def law(*statutes, administrators="nobody"):
@@ -365,6 +379,18 @@ STORIES = {
              ask(2, "cancel", 2) + ask(2, "wait", "a") + ask(0, "wait", "a", 9) * 9 +
              ask(0, "create", "a") + wake() + wake() + wake() + wake() + ask(2, "wait", "a") +
              ask(0, "create", "b", mode=0o666) * 12 + wake() * 9 + leave(2) + leave(0),
+    "waits-held": connect(0, OWNER) + connect(2, MEMBER) + connect(3, MEMBER) + connect(4, OWNER) +
+                  (ask(2, "wait", "a") + ask(3, "wait", "b")) * 2 + ask(4, "wait", "a") +
+                  ask(0, "create", "a", mode=0o666) + hold() + wake() + wake() +
+                  ask(0, "create", "b", mode=0o666) + ask(3, "wait", "b", 9) +
+                  ask(3, "cancel", 1) + hold() + release(MEMBER) + wake() + hold() +
+                  leave(2) + ask(3, "wait", "c") + release(MEMBER) + wake() * 4,
+    "waits-held-left": connect(0, OWNER) + connect(2, MEMBER) + ask(2, "wait", "a") +
+                       ask(0, "create", "a", mode=0o666) + hold() + leave(2) +
+                       connect(2, MEMBER) + ask(2, "wait", "b") +
+                       ask(0, "create", "b", mode=0o666) + wake() + ask(2, "wait", "c") +
+                       ask(2, "wait", "d") + ask(0, "create", "c", mode=0o666) + hold() +
+                       ask(0, "create", "d", mode=0o666),
     "waits-far": connect(0, OWNER) + connect(2, OWNER) + ask(2, "wait", "a", 31) +
                  ask(2, "wait", "a", 20) + (ask(0, "create", "", flags=NO_SEMAPHORE) +
                  ask(0, "publish", NEWEST, "a", WRITABLE) + ask(0, "create", "a") +
@@ -402,6 +428,26 @@ STORIES = {
               ask(0, "wait", "d") + ask(0, "wait", "d") + limit("subscriptions", 0) +
               ask(0, "subscribe", "") + ask(0, "subscribe", "") + limit("clients", 1) +
               connect(3, OWNER) + connect(4, MEMBER),
+    "limits-semaphores": connect(0, OWNER) + connect(2, MEMBER) + limit("semaphores", 1) +
+                         ask(0, "create", "a") + ask(0, "create", "b") + ask(0, "create", "c") +
+                         ask(0, "create", "c", flags=NO_SEMAPHORE) + ask(0, "unlink", "a") +
+                         ask(0, "detach", 0) + loop() + ask(0, "create", "d") +
+                         limit("semaphores", 1, True) + ask(2, "create", "ab") + leave(0) + loop() +
+                         ask(2, "create", "ab"),
+    "limits-granted": connect(0, OWNER) + connect(2, MEMBER) + connect(4, ADMINISTRATOR) +
+                      connect(6, NO_GROUP) + grant(0, 1, 2, 3) + limit("segments", 0) +
+                      limit("waits", 0) + (ask(0, "create", "") + ask(2, "create", "") +
+                      ask(4, "create", "")) * 2 + ask(6, "attach", 0) +
+                      ask(2, "wait", "a") * 2 + grant(1) + ask(2, "wait", "a") * 2 +
+                      ask(2, "create", "") + b"".join(ask(i, "status") for i in (0, 2, 4, 6)) +
+                      limit("segments", 6) + grant(2, 3) + ask(4, "create", "") * 2,
+    "reserve": connect(0, OWNER) + connect(2, STRANGER) + connect(4, COLLEAGUE) +
+               limit("segments", 7) + limit("segments", 6, True) + limit("semaphores", 7) +
+               limit("semaphores", 7, True) + limit("attachments", 7) +
+               limit("attachments", 7, True) + many(0, "create", "") + ask(0, "create", "") +
+               ask(2, "create", "") * 2 + ask(4, "create", "") + limit("bytes", 14, True) +
+               limit("bytes", 14) + ask(0, "detach", 0) + loop() + ask(2, "create", "") +
+               ask(2, "list") + ask(0, "list") + ask(0, "list", 31),
     "rules": law(0, 4) + connect(0, OWNER) + connect(2, STRANGER) +
              ask(0, "create", "a", mode=0o660) + ask(0, "create", "ab", mode=0o666) +
              ask(0, "create", "ab", linger=1000) + ask(0, "create", "ab", size=65536) +

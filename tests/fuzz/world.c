@@ -25,6 +25,7 @@
 #include "shmd/reply.h"
 #include "shmd/waker.h"
 #include "shortage.h"
+#include "waiting.h"
 
 /* Segments that the helper's thread is closing. */
 #define CLOSING 4
@@ -331,20 +332,12 @@ void world_close_some(unsigned place)
 	}
 }
 
-/* What waker.c does. */
-void world_wake(bool is_behind)
+static void answer(struct wait *wait)
 {
-	struct wait *wait = waits_take_ready(&server.registry->waits);
-	struct client *client;
+	struct client *client = client_of(wait->session);
 	struct wire_wait asked;
 	struct reply reply;
 
-	if (!wait)
-		return;
-	wait->is_parked = is_behind;
-	if (is_behind)
-		return;
-	client = client_of(wait->session);
 	answers_expect_waited(wait, &asked);
 	reply_init(&reply, server.out);
 	shortage_begin();
@@ -352,6 +345,21 @@ void world_wake(bool is_behind)
 	shortage_end();
 	answers_check_waited(client, &asked, &reply);
 	reply_fini(&reply);
+}
+
+void world_wake(enum waking how)
+{
+	struct wait *wait = waits_take_ready(&server.registry->waits);
+
+	if (wait)
+		waiting_take(wait);
+	if (wait && how == WAKE_BEHIND)
+		wait->is_parked = true;
+	else if (wait && how == WAKE_HELD)
+		waiting_hold(wait);
+	else if (wait)
+		answer(wait);
+	waiting_done();
 }
 
 /* What notifier.c does. */
@@ -412,6 +420,7 @@ static void on_ready(void *context)
 {
 	(void)context;
 	HOLDS(server.registry->waits.ready);
+	waiting_ask();
 }
 
 static void on_news(void *context)
@@ -510,6 +519,7 @@ void world_begin(unsigned how)
 	shortage_forget();
 	law_clear();
 	limits_begin();
+	waiting_begin();
 	answers_begin();
 	books_begin();
 	if (how & WORLD_LEFTOVERS)
@@ -547,6 +557,20 @@ static void run_loop_once(void)
 		world_close_some(i);
 	world_put_processes();
 	books_check();
+}
+
+/* Everybody reads, and is told what they waited for. */
+static void end_waits(void)
+{
+	for (int i = 0; i < PEOPLE; i++)
+		waiting_release(&people[i]);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		if (clients[i])
+			world_resume(clients[i]);
+	while (server.registry->waits.ready)
+		world_wake(WAKE_ANSWER);
+	books_check();
+	waiting_check_all_answered();
 }
 
 /* Everybody leaves, and lets go of all that they kept. */
@@ -614,6 +638,7 @@ static void restore_spare(void)
 void world_end(bool is_orderly)
 {
 	if (is_orderly) {
+		end_waits();
 		end_people();
 		end_segments();
 		check_nothing_left(server.registry);

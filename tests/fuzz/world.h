@@ -70,11 +70,13 @@ void world_drop(unsigned place);
 bool world_is_held(const struct stat *file);
 void world_inherit(unsigned from, unsigned to);
 
-/* What the loop does, one thing at a time. */
+/* What the loop does, one thing at a time. Who waits is answered, or has not read what came before, or
+ * nothing can be sent to their user. */
+enum waking { WAKE_ANSWER, WAKE_BEHIND, WAKE_HELD };
 void world_close_some(unsigned place);
 void world_put_processes(void);
 void world_lose_events(void);
-void world_wake(bool is_behind);
+void world_wake(enum waking how);
 void world_notify(bool is_read);
 void world_resume(struct client *client);
 
