@@ -63,13 +63,14 @@ static void check_rule(const struct policy_rule *rule)
 
 static void check_same(const struct config *a, const struct config *b)
 {
+	struct quota_limits limits, limits_again;
+
 	HOLDS(strcmp(a->socket, b->socket) == 0);
 	HOLDS(a->log_level == b->log_level && a->unread_timeout_ms == b->unread_timeout_ms);
 	HOLDS(a->administrators == b->administrators);
-	HOLDS(a->clients == b->clients && a->clients_per_user == b->clients_per_user);
-	HOLDS(a->segments == b->segments && a->segments_per_user == b->segments_per_user);
-	HOLDS(a->attachments == b->attachments &&
-	      a->attachments_per_user == b->attachments_per_user);
+	config_limits(a, &limits);
+	config_limits(b, &limits_again);
+	HOLDS(memcmp(&limits, &limits_again, sizeof(limits)) == 0);
 	check_same_amount(&a->bytes, &b->bytes);
 	check_same_amount(&a->bytes_per_user, &b->bytes_per_user);
 	check_same_allowances(a, b);
