@@ -419,6 +419,7 @@ END_TEST
 
 /* --- a socket that somebody else has made ------------------------------------------------------ */
 
+#ifdef HAVE_LIBSYSTEMD
 static int handed_over;
 
 static void hand_over(void)
@@ -479,6 +480,7 @@ START_TEST(brought_before_the_daemon_was_there)
 	rmdir(folder);
 }
 END_TEST
+#endif
 
 int main(void)
 {
