@@ -52,7 +52,9 @@ static void write_request(unsigned op, const void *body, size_t size)
 {
 	packet_writer_init(&writer, packet, sizeof(packet));
 	packet_begin(&writer, op, 1);
-	memcpy(packet_append(&writer, size), body, size);
+	void *p = packet_append(&writer, size);
+	if (size > 0)
+		memcpy(p, body, size);
 	packet_end(&writer, 0, 0);
 }
 
