@@ -5,8 +5,8 @@
 # make coverage-fuzz builds them once more, and says how many lines of src/wire and src/core they reach.
 #
 # In corpus/ is what reaches each line for the first time: those with names were written, for dispatch by
-# seeds.py, those with numbers were found, and chosen by fuzz_NAME -use_counters=0 -set_cover_merge=1. What a fuzzer
-# found a bug with stays there, by a name that says which.
+# seeds.py, those with numbers were found, and chosen by fuzz_NAME -use_counters=0 -set_cover_merge=1.
+# What a fuzzer found a bug with stays there, by a name that says which.
 FUZZERS = config dispatch ledger packet parse
 FUZZ_SECONDS = 60
 FUZZ_DRIVERS =
