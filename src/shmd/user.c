@@ -85,22 +85,21 @@ static bool serve(struct turn *turn)
 
 /* --- what is left unread ---------------------------------------------------------------------- */
 
-/* Whoever held something back may send it now, or is refused it. */
-static void resume(struct user *user)
-{
-	while (user->held)
-		user_add_ready(user->held);
-	if (user->has_waits)
-		waits_release(&user->server->registry->waits, user->uid);
-	user->has_waits = false;
-}
-
-static void resume_overdue(struct user *user)
+/* Packets that are held are tried again when there may be room, or when it is time to refuse them. */
+static void resume_clients(struct user *user, bool may_have_room)
 {
 	uint64_t now = clock_monotonic_ns();
 
-	while (user->held && batch_is_overdue(user->held->batch, now))
+	while (user->held && (may_have_room || batch_is_overdue(user->held->batch, now)))
 		user_add_ready(user->held);
+}
+
+/* Of waits the first one is tried, which costs next to nothing. */
+static void resume_waits(struct user *user)
+{
+	if (user->has_waits)
+		waits_release(&user->server->registry->waits, user->uid);
+	user->has_waits = false;
 }
 
 static bool is_over(const struct user *user)
@@ -125,24 +124,23 @@ static void set_timer(struct user *user)
 	event_add(user->on_look, &pause);
 }
 
-/* Whether anything was given back since the last time: by reading it, or by going. */
-static bool is_less_used(struct user *user)
+/* Whether anything was given back since something was held last: by reading it, or by going. */
+static bool is_less_used(const struct user *user)
 {
 	const struct quota *quota = &user->server->registry->quota;
-	uint64_t used = quota_used_by(quota, user->uid, QUOTA_UNREAD);
-	uint64_t used_by_all = quota->used[QUOTA_UNREAD];
-	bool is_less = used < user->used || used_by_all < user->used_by_all;
 
-	user->used = used;
-	user->used_by_all = used_by_all;
-	return is_less;
+	return quota_used_by(quota, user->uid, QUOTA_UNREAD) < user->used ||
+	       quota->used[QUOTA_UNREAD] < user->used_by_all;
 }
 
 static void look_soon(struct user *user)
 {
+	const struct quota *quota = &user->server->registry->quota;
+
+	user->used = quota_used_by(quota, user->uid, QUOTA_UNREAD);
+	user->used_by_all = quota->used[QUOTA_UNREAD];
 	if (user->look_pause > 0)
 		return;
-	is_less_used(user);
 	user->look_pause = PAUSE_LEAST;
 	set_timer(user);
 }
@@ -169,10 +167,8 @@ static void on_look(evutil_socket_t fd, short what, void *context)
 	look_at_some(user->server);
 	bool is_news = is_less_used(user);
 	bool is_needed = is_waiting(user) || user->unread.n_left > 0;
-	if (is_news)
-		resume(user);
-	else
-		resume_overdue(user);
+	resume_clients(user, is_news);
+	resume_waits(user);
 	if (is_over(user)) {
 		user_free(user);
 		return;

@@ -33,7 +33,7 @@ struct user {
 	struct unread_list unread;
 	struct event *on_look;
 	uint64_t look_pause;        /* ns until the next look; 0: none is due */
-	uint64_t used, used_by_all; /* when it was looked last: what is unread, at most */
+	uint64_t used, used_by_all; /* what was unread, at most, when something was held last */
 	UT_hash_handle hh;          /* in server->users */
 };
 
