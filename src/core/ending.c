@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stddef.h>
 #include <string.h>
 #include <utlist.h>
@@ -18,6 +19,9 @@
 #define RETEST_LAST  (32 * NSEC_PER_SEC)
 /* Without a watch there is no word at all, and the test goes on. */
 #define POLL_LAST NSEC_PER_SEC
+
+/* Sessions whose attachment of one segment ends before others get their turn. */
+#define LEAVING_AT_ONCE 8
 
 #define SEGMENT_OF(item, member) \
 	((struct segment *)((char *)(item)-offsetof(struct segment, member)))
@@ -249,7 +253,7 @@ void ending_settle_as(struct registry *registry, struct segment *segment, enum l
 	bool is_unused = false;
 
 	/* First what the dead have attached, and then what they hold: their numbers end with that. */
-	leaving_settle(registry, segment, now);
+	leaving_settle(registry, segment, UINT_MAX, now);
 	dequeue(registry, segment);
 	recovery_settle(&registry->recovery, segment, now);
 	if (segment->state == SEGMENT_LIVE && has_ended(registry, segment, now, &is_unused)) {
@@ -274,6 +278,11 @@ bool registry_settle_some(struct registry *registry, unsigned most, uint64_t now
 	while (most-- > 0 && registry->queue) {
 		struct segment *segment = registry->queue;
 		dequeue(registry, segment);
+		/* Of thousands who are leaving, some at a time; and it is settled when all are gone. */
+		if (leaving_settle(registry, segment, LEAVING_AT_ONCE, now)) {
+			ending_enqueue(registry, segment);
+			continue;
+		}
 		ending_settle(registry, segment, now);
 	}
 	return registry->queue != NULL;
@@ -345,7 +354,7 @@ struct segment *ending_settle_name(struct registry *registry, const char *name, 
 
 	if (!segment)
 		return NULL;
-	leaving_settle(registry, segment, now);
+	leaving_settle(registry, segment, UINT_MAX, now);
 	if (!segment->queued)
 		return segment;
 	dequeue(registry, segment);

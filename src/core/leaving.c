@@ -37,19 +37,23 @@ static void end_binding(struct registry *registry, struct segment *segment)
 	ending_enqueue(registry, segment);
 }
 
-void leaving_settle(struct registry *registry, struct segment *segment, uint64_t now)
+bool leaving_settle(struct registry *registry, struct segment *segment, unsigned most, uint64_t now)
 {
 	struct attachment *attachment, *next;
 
 	if (registry->n_leaving == 0)
-		return;
+		return false;
 	if (segment->publisher && segment->publisher->is_leaving)
 		end_binding(registry, segment);
 	for (attachment = segment->attachments; attachment; attachment = next) {
 		next = attachment->next;
-		if (attachment->session->is_leaving)
-			end_attachment(registry, attachment, now);
+		if (!attachment->session->is_leaving)
+			continue;
+		if (most-- == 0)
+			return true;
+		end_attachment(registry, attachment, now);
 	}
+	return false;
 }
 
 void registry_begin_to_leave(struct registry *registry, struct session *session)
@@ -74,13 +78,20 @@ static bool end_one(struct registry *registry, struct session *session, uint64_t
 	return true;
 }
 
+static bool has_any(const struct session *session)
+{
+	return session->subscriptions || session->waits || session->published ||
+	       session->attachments;
+}
+
 bool registry_leave_some(struct registry *registry, struct session *session, unsigned most,
 			 uint64_t now)
 {
 	registry_begin_to_leave(registry, session);
-	while (end_one(registry, session, now))
-		if (--most == 0)
-			return true;
+	while (most-- > 0 && end_one(registry, session, now))
+		;
+	if (has_any(session))
+		return true;
 	session->is_leaving = false;
 	registry->n_leaving--;
 	return false;

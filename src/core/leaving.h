@@ -13,7 +13,9 @@
  * which is to be settled. */
 struct segment *leaving_let_go(struct registry *registry, struct attachment *attachment);
 
-/* Takes from a segment what sessions that are leaving have of it. */
-void leaving_settle(struct registry *registry, struct segment *segment, uint64_t now);
+/* Takes from a segment what sessions that are leaving have of it, at most so much. Returns whether there is
+ * more. */
+bool leaving_settle(struct registry *registry, struct segment *segment, unsigned most,
+		    uint64_t now);
 
 #endif

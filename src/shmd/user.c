@@ -114,10 +114,6 @@ static bool is_waiting(const struct user *user)
 
 static void set_timer(struct user *user)
 {
-	uint64_t most = is_waiting(user) ? PAUSE_MOST_HELD : PAUSE_MOST;
-
-	if (user->look_pause > most)
-		user->look_pause = most;
 	struct timeval pause = {.tv_sec = (time_t)(user->look_pause / NSEC_PER_SEC),
 				.tv_usec = (suseconds_t)(user->look_pause % NSEC_PER_SEC /
 							 NSEC_PER_USEC)};
@@ -136,10 +132,15 @@ static bool is_less_used(const struct user *user)
 static void look_soon(struct user *user)
 {
 	const struct quota *quota = &user->server->registry->quota;
+	uint64_t used = quota_used_by(quota, user->uid, QUOTA_UNREAD);
+	bool is_due = user->look_pause > 0;
 
-	user->used = quota_used_by(quota, user->uid, QUOTA_UNREAD);
-	user->used_by_all = quota->used[QUOTA_UNREAD];
-	if (user->look_pause > 0)
+	/* What was held before may have met with more. */
+	if (!is_due || user->used < used)
+		user->used = used;
+	if (!is_due || user->used_by_all < quota->used[QUOTA_UNREAD])
+		user->used_by_all = quota->used[QUOTA_UNREAD];
+	if (is_due && (!is_waiting(user) || user->look_pause <= PAUSE_MOST_HELD))
 		return;
 	user->look_pause = PAUSE_LEAST;
 	set_timer(user);
@@ -166,15 +167,21 @@ static void on_look(evutil_socket_t fd, short what, void *context)
 	unread_look(&user->unread, LOOK_LATER);
 	look_at_some(user->server);
 	bool is_news = is_less_used(user);
-	bool is_needed = is_waiting(user) || user->unread.n_left > 0;
+	uint64_t most = is_waiting(user)          ? PAUSE_MOST_HELD
+			: user->unread.n_left > 0 ? PAUSE_MOST
+						  : 0;
 	resume_clients(user, is_news);
 	resume_waits(user);
 	if (is_over(user)) {
 		user_free(user);
 		return;
 	}
-	user->look_pause = is_needed ? is_news ? PAUSE_LEAST : 2 * user->look_pause : 0;
-	if (is_needed)
+	if (is_news)
+		user->used = user->used_by_all = 0;
+	user->look_pause = is_news ? PAUSE_LEAST : 2 * user->look_pause;
+	if (user->look_pause > most)
+		user->look_pause = most;
+	if (most > 0)
 		set_timer(user);
 }
 
