@@ -206,7 +206,8 @@ int shmd_segment_semaphore_fd(const struct shmd_segment *segment);
  * segment of the same name has a greater one; shmd_publish() gives the segment a new one. */
 uint64_t shmd_segment_generation(const struct shmd_segment *segment);
 
-/** The user who made it, as the daemon knows that user. */
+/** The user whose it is, as the daemon knows that user: who made it, unless the policy gives segments of
+ * that name to somebody else. */
 uid_t shmd_segment_uid(const struct shmd_segment *segment);
 
 /** 1 if this very call of shmd_create() made the segment, 0 if it existed. */

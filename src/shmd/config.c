@@ -124,7 +124,8 @@ static const struct option {
 	 "Who may create segments of these names, or publish under them. Privileged users always "
 	 "may."},
 	{RULE, "owner", &value_owner, offsetof(struct policy_rule, owner), "creator",
-	 "Who owns such a segment. It counts in the limits of its creator all the same."},
+	 "Who owns such a segment, and is shown as its owner: whoever may create can speak in that "
+	 "user's name. It counts in the limits of its creator all the same."},
 	{RULE, "group", &value_group, offsetof(struct policy_rule, group), "creator",
 	 "The group of such a segment."},
 	{RULE, "mode", &value_forced_mode, offsetof(struct policy_rule, mode), "requested",

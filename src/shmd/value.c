@@ -230,6 +230,27 @@ static int check_length(const char *text, char why[static VALUE_WHY_MAX])
 }
 
 /* Patterns, each terminated, and an empty one behind them. */
+/* What would match nothing, or something else than was meant. */
+static int check_glob(const char *glob, char why[static VALUE_WHY_MAX])
+{
+	const char *bracket = strchr(glob, '[');
+
+	if (strchr(glob, '/'))
+		snprintf(why, VALUE_WHY_MAX, "'%s' matches no name, for none has a '/'", glob);
+	else if (glob[0] == ';') /* elsewhere in the line it would begin a comment */
+		snprintf(why, VALUE_WHY_MAX, "a pattern cannot begin with ';', but with '[;]'");
+	else if (strchr(glob, '"'))
+		snprintf(why, VALUE_WHY_MAX,
+			 "patterns are not quoted; '?' stands for any character");
+	else if (glob[strlen(glob) - 1] == ',')
+		snprintf(why, VALUE_WHY_MAX, "a pattern cannot end with ',', but with '[,]'");
+	else if (bracket && !strchr(bracket, ']'))
+		snprintf(why, VALUE_WHY_MAX, "the '[' of '%s' has no ']'", glob);
+	else
+		return 0;
+	return -EINVAL;
+}
+
 static int parse_globs(const char *text, void *field, char why[static VALUE_WHY_MAX])
 {
 	char copy[POLICY_LIST_MAX], globs[POLICY_LIST_MAX + 1] = "";
@@ -239,17 +260,8 @@ static int parse_globs(const char *text, void *field, char why[static VALUE_WHY_
 		return -ERANGE;
 	text_copy(copy, sizeof(copy), text);
 	for (char *word; (word = next_word(&rest)); end += strlen(end) + 1) {
-		if (strchr(word, '/')) {
-			snprintf(why, VALUE_WHY_MAX, "'%s' matches no name, for none has a '/'",
-				 word);
+		if (check_glob(word, why) < 0)
 			return -EINVAL;
-		}
-		/* Elsewhere in the line it would begin a comment. */
-		if (word[0] == ';') {
-			snprintf(why, VALUE_WHY_MAX,
-				 "a pattern cannot begin with ';', but with '[;]'");
-			return -EINVAL;
-		}
 		memcpy(end, word, strlen(word) + 1);
 	}
 	if (end == globs)
