@@ -26,7 +26,7 @@
 /* How soon and how late to look again. */
 #define PAUSE_LEAST     (2 * NSEC_PER_MSEC)
 #define PAUSE_MOST      (1000 * NSEC_PER_MSEC)
-#define PAUSE_MOST_HELD (50 * NSEC_PER_MSEC)
+#define PAUSE_MOST_HELD (200 * NSEC_PER_MSEC)
 
 /* --- the clients that have sent something ----------------------------------------------------- */
 

@@ -367,7 +367,7 @@ START_TEST(who_does_not_read_keeps_nobody_awake)
 	ck_assert(!is_answered(alice, 300));
 	uint64_t before = wake_ups();
 	ck_assert(!is_answered(alice, 1000));
-	/* Every 50 ms, and libevent may wake a little early for each. */
+	/* Every 200 ms, and libevent may wake a little early for each. */
 	ck_assert_uint_lt(wake_ups() - before, 100);
 	close(deaf);
 	ck_assert_int_gt(receive(alice), 0);
