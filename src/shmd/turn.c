@@ -65,7 +65,8 @@ static uint64_t serve_first(struct turns *turns, uint64_t began)
 
 	DL_DELETE(turns->due, turn);
 	turn->is_due = false;
-	turns->now = turn->start;
+	if (turns->now < turn->start)
+		turns->now = turn->start;
 	turns->current = turn;
 	turns->asks_again = false;
 	bool has_more = turn->serve(turn);

@@ -237,6 +237,26 @@ START_TEST(to_ask_while_being_served_counts)
 }
 END_TEST
 
+/* As a user does whose last connection closes, and who connects again a little later. */
+START_TEST(to_end_and_come_again_pays_no_debt)
+{
+	struct worker *busy = ask(0, 100000, 20), *evader = &workers[1];
+	unsigned seen = 0;
+
+	evader->ends = evader;
+	while (now < 1000 + 100000 * NSEC_PER_USEC) {
+		turns_serve(&turns);
+		if (evader->turn.is_due || busy->done == seen)
+			continue;
+		seen = busy->done;
+		turn_init(&evader->turn, &turns, serve);
+		ask(1, 1, 3000);
+	}
+	ck_assert_uint_ge(busy->done, 2000);
+	ck_assert_uint_le(evader->done, 20);
+}
+END_TEST
+
 START_TEST(one_that_was_never_begun_can_end)
 {
 	struct turn turn = {0};
@@ -259,5 +279,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_turn_may_end_while_it_is_due);
 	tcase_add_test(tests, a_turn_may_end_itself_and_others);
 	tcase_add_test(tests, to_ask_while_being_served_counts);
+	tcase_add_test(tests, to_end_and_come_again_pays_no_debt);
 	tcase_add_test(tests, one_that_was_never_begun_can_end);
 }
