@@ -398,7 +398,7 @@ int query_status(struct client *client, const void *body, struct reply *reply, s
 	struct wire_status *status = packet_append(&reply->writer, sizeof(*status));
 
 	(void)body, (void)why;
-	user_look_at_all(server);
+	user_look_at_some(server);
 	text_copy(status->version, sizeof(status->version), PACKAGE_VERSION);
 	status->pid = (uint32_t)getpid();
 	status->counters = STATISTICS;

@@ -147,7 +147,7 @@ static void look_soon(struct user *user)
 }
 
 /* At those of some users, one after the other: a total is theirs together. */
-static bool look_at_some(struct server *server)
+bool user_look_at_some(struct server *server)
 {
 	bool is_news = false;
 
@@ -165,7 +165,7 @@ static void on_look(evutil_socket_t fd, short what, void *context)
 
 	(void)fd, (void)what;
 	unread_look(&user->unread, LOOK_LATER);
-	look_at_some(user->server);
+	user_look_at_some(user->server);
 	bool is_news = is_less_used(user);
 	uint64_t most = is_waiting(user)          ? PAUSE_MOST_HELD
 			: user->unread.n_left > 0 ? PAUSE_MOST
@@ -193,18 +193,13 @@ int user_reserve(struct client *client, unsigned n, struct refusal *why)
 	if (r == 0)
 		return r;
 	bool is_news = unread_look(&client->user->unread, LOOK_AT_ONCE);
-	is_news |= look_at_some(client->server);
+	is_news |= user_look_at_some(client->server);
 	return is_news ? unread_reserve(client->unread, who, n, why) : r;
 }
 
 bool user_may_hold(const struct client *client)
 {
 	return client->user->n_held < HELD_MAX && unread_others(client->unread);
-}
-
-void user_look_at_all(struct server *server)
-{
-	look_at_some(server);
 }
 
 void user_note_waits(struct user *user)

@@ -25,9 +25,8 @@ struct user {
 	struct server *server;
 	unsigned n_clients;
 	struct turn turn;
-	struct client
-		*ready; /* they have sent something; the first one's packet is being answered */
-	struct client *held; /* they wait for others to read */
+	struct client *ready; /* have sent something; the first one's packet is being answered */
+	struct client *held;  /* wait for others to read */
 	unsigned n_held;
 	bool has_waits; /* that do, too */
 	struct unread_list unread;
@@ -43,8 +42,8 @@ struct user *user_get(struct server *server, uid_t uid);
 /* One client less. The entry ends with the last one, and when nothing is left unread. */
 void user_put(struct user *user);
 
-/* Brings what all users have unread up to date, as far as that goes in some tens of microseconds. */
-void user_look_at_all(struct server *server);
+/* Looks at what some users have unread, others each time. Returns whether anything was read. */
+bool user_look_at_some(struct server *server);
 
 /* Ends it with what is left unread. */
 void user_free(struct user *user);
