@@ -19,8 +19,9 @@ struct session;
 struct attachment {
 	struct segment *segment;
 	struct session *session;
-	uint64_t segment_id;   /* the key in the session's table */
-	uint64_t counts[2];    /* attached so often for writing, and read-only */
+	uint64_t segment_id; /* the key in the session's table */
+	uint64_t counts[2];  /* attached so often for writing, and read-only */
+	bool is_doubtful; /* noted by the daemon before us, and not confirmed by its client yet */
 	struct locker *locker; /* NULL: it may not lock, or did not ask for it */
 	struct charge charge;
 	struct attachment *prev, *next; /* in segment->attachments */

@@ -517,6 +517,43 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
 	return 0;
 }
 
+/* --- after a restart -------------------------------------------------------------------------- */
+
+static void let_go(struct registry *registry, struct attachment *attachment, uint64_t now)
+{
+	give_number_back(attachment);
+	ending_settle(registry, leaving_let_go(registry, attachment), now);
+}
+
+int registry_confirm(struct registry *registry, struct session *session, uint64_t id,
+		     uint64_t for_writing, uint64_t read_only, uint64_t now, struct refusal *why)
+{
+	struct attachment *attachment = attachment_find(session, id);
+	const uint64_t said[] = {for_writing, read_only};
+
+	if (!attachment)
+		return refuse(why, REFUSAL_NOT_FOUND,
+			      "segment %" PRIu64 " is not attached by this client", id);
+	attachment->is_doubtful = false;
+	for (int i = 0; i < 2; i++)
+		if (attachment->counts[i] > said[i])
+			attachment->counts[i] = said[i];
+	if (attachment->counts[0] == 0 && attachment->counts[1] == 0)
+		let_go(registry, attachment, now);
+	return 0;
+}
+
+void registry_settle_session(struct registry *registry, struct session *session, uint64_t now)
+{
+	struct attachment *attachment, *next;
+
+	HASH_ITER (hh, session->attachments, attachment, next)
+		if (attachment->is_doubtful)
+			let_go(registry, attachment, now);
+}
+
+/* --- ends ------------------------------------------------------------------------------------- */
+
 static struct segment *segment_of_ledger(const struct ledger *ledger)
 {
 	return (struct segment *)((char *)ledger - offsetof(struct segment, ledger));

@@ -110,6 +110,15 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
 		    uint64_t now, struct refusal *why);
 
 /*
+ * What the daemon before us had noted of a session may not be what its client has. The first says of one
+ * segment how often that is, which may be less than was noted; the second, that this was all: what was not
+ * confirmed is let go of. 0 or a refusal.
+ */
+int registry_confirm(struct registry *registry, struct session *session, uint64_t id,
+		     uint64_t for_writing, uint64_t read_only, uint64_t now, struct refusal *why);
+void registry_settle_session(struct registry *registry, struct session *session, uint64_t now);
+
+/*
  * Binds the session's anonymous segment to the name, which what bears it now loses in the same step.
  * Its creator has sealed it against writing, unless it is to stay writable. *ret_generation is
  * greater than any before; its id stays. 0, a refusal, or -errno.

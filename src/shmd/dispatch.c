@@ -284,13 +284,43 @@ static int on_cancel(struct client *client, const void *body, struct reply *repl
 	return 0;
 }
 
+/* A client that this daemon has not heard of before. */
+static int on_resume(struct client *client, const void *body, struct reply *reply,
+		     struct refusal *why)
+{
+	const struct wire_resume *resume = body;
+
+	(void)client, (void)reply;
+	return refuse(why, REFUSAL_NOT_FOUND,
+		      "this daemon knows nothing of the connection %" PRIu64, resume->client);
+}
+
+static int on_confirm(struct client *client, const void *body, struct reply *reply,
+		      struct refusal *why)
+{
+	const struct wire_confirm *confirm = body;
+
+	(void)reply;
+	return registry_confirm(client->server->registry, &client->session, confirm->id,
+				confirm->writing, confirm->reading, clock_boottime_ns(), why);
+}
+
+static int on_settle(struct client *client, const void *body, struct reply *reply,
+		     struct refusal *why)
+{
+	(void)body, (void)reply, (void)why;
+	registry_settle_session(client->server->registry, &client->session, clock_boottime_ns());
+	return 0;
+}
+
 static handler_fn *const handlers[WIRE_OPS] = {
 	[WIRE_HELLO] = on_hello,        [WIRE_CREATE] = on_create, [WIRE_ATTACH] = on_attach,
 	[WIRE_DETACH] = on_detach,      [WIRE_UNLINK] = on_unlink, [WIRE_STATUS] = query_status,
 	[WIRE_LIST] = query_list,       [WIRE_SHOW] = query_show,  [WIRE_CLIENTS] = query_clients,
 	[WIRE_HOLDERS] = query_holders, [WIRE_KEEP] = on_keep,     [WIRE_PUBLISH] = on_publish,
 	[WIRE_WAIT] = on_wait,          [WIRE_CANCEL] = on_cancel, [WIRE_SUBSCRIBE] = on_subscribe,
-	[WIRE_EXPLAIN] = query_explain,
+	[WIRE_EXPLAIN] = query_explain, [WIRE_RESUME] = on_resume, [WIRE_CONFIRM] = on_confirm,
+	[WIRE_SETTLE] = on_settle,
 };
 
 /* Of a segment: its own, the semaphore's, the ledger's; and one for reading of a new one. */

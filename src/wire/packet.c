@@ -146,6 +146,9 @@ static const struct operation {
 	[WIRE_SUBSCRIBE] = {"subscribe", sizeof(struct wire_subscribe), false, check_subscribe},
 	[WIRE_CANCEL] = {"cancel", sizeof(struct wire_cancel), false, check_cancel},
 	[WIRE_EXPLAIN] = {"explain", sizeof(struct wire_explain), false, check_explain},
+	[WIRE_RESUME] = {"resume", sizeof(struct wire_resume), false, NULL},
+	[WIRE_CONFIRM] = {"confirm", sizeof(struct wire_confirm), true, NULL},
+	[WIRE_SETTLE] = {"settle", 0, false, NULL},
 };
 
 static const struct operation *find_operation(unsigned op)

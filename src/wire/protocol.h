@@ -52,6 +52,9 @@ enum wire_op {
 	WIRE_SUBSCRIBE, /* -> wire_subscribe, <- nothing, and then WIRE_EVENTS by its number */
 	WIRE_CANCEL,    /* -> wire_cancel, <- nothing */
 	WIRE_EXPLAIN,   /* -> wire_explain, <- wire_explained */
+	WIRE_RESUME,    /* -> wire_resume, <- wire_resumed */
+	WIRE_CONFIRM,   /* batch. -> wire_confirm, <- nothing */
+	WIRE_SETTLE,    /* -> nothing, <- nothing */
 	WIRE_OPS,
 	WIRE_EVENTS = 128, /* from the daemon alone. <- wire_entries, wire_event... */
 };
@@ -104,7 +107,38 @@ struct wire_welcome {
 	uint32_t word_bits;
 	uint32_t reserved;
 	uint64_t client; /* the connection's number */
+	uint64_t token;  /* by which its client, and nobody else, can resume it; 0: it cannot */
 	char daemon[WIRE_LABEL_SIZE];
+};
+
+/*
+ * Goes on with a connection that ended because the daemon did: what it had attached is this one's from now
+ * on, and its permits stay held. Asked on a new connection, by the same process, before anything is
+ * attached; waits and subscriptions are to be asked for anew. Not found: the daemon knows nothing of that
+ * connection.
+ *
+ * What was under way when the daemon ended may have been done, or not. So the client says of each segment
+ * how often it has it (WIRE_CONFIRM, which may make that less than the daemon has noted, and not more), and
+ * at the end that this was all (WIRE_SETTLE): what it has not confirmed is let go of.
+ */
+struct wire_resume {
+	uint64_t client; /* of the welcome, as the token */
+	uint64_t token;
+};
+
+/* The last request of the former connection that changed something and was done: one to create, publish or
+ * unlink. Zeroes: none was. */
+struct wire_resumed {
+	uint32_t number;
+	uint32_t op;
+	uint64_t id;         /* of the segment */
+	uint64_t generation; /* that it was given */
+};
+
+struct wire_confirm {
+	uint64_t id;
+	uint32_t writing; /* attached so often for writing, */
+	uint32_t reading; /* and read-only */
 };
 
 enum wire_lifetime {

@@ -77,6 +77,9 @@ static const struct {
 	{WIRE_SUBSCRIBE, "subscribe", sizeof(struct wire_subscribe), false},
 	{WIRE_CANCEL, "cancel", sizeof(struct wire_cancel), false},
 	{WIRE_EXPLAIN, "explain", sizeof(struct wire_explain), false},
+	{WIRE_RESUME, "resume", sizeof(struct wire_resume), false},
+	{WIRE_CONFIRM, "confirm", sizeof(struct wire_confirm), true},
+	{WIRE_SETTLE, "settle", 0, false},
 };
 #define N_FORMS (sizeof(forms) / sizeof(forms[0]))
 
