@@ -16,18 +16,9 @@ struct attachment *attachment_find(const struct session *session, uint64_t segme
 	return attachment;
 }
 
-int attachment_new(struct quota *quota, struct session *session, struct segment *segment,
-		   struct attachment **ret, struct refusal *why)
+/* Its charge is in it already, and given back where it fails. */
+static int enter(struct attachment *attachment, struct session *session, struct segment *segment)
 {
-	struct attachment *attachment = calloc(1, sizeof(*attachment));
-
-	if (!attachment)
-		return -ENOMEM;
-	int r = quota_charge(quota, &session->who, QUOTA_ATTACHMENTS, 1, &attachment->charge, why);
-	if (r != 0) {
-		free(attachment);
-		return r;
-	}
 	attachment->segment = segment;
 	attachment->session = session;
 	attachment->segment_id = segment->id;
@@ -40,8 +31,44 @@ int attachment_new(struct quota *quota, struct session *session, struct segment 
 	DL_APPEND(segment->attachments, attachment);
 	segment->n_attachments++;
 	session->bytes += segment->size;
-	*ret = attachment;
 	return 0;
+}
+
+int attachment_new(struct quota *quota, struct session *session, struct segment *segment,
+		   struct attachment **ret, struct refusal *why)
+{
+	struct attachment *attachment = calloc(1, sizeof(*attachment));
+
+	if (!attachment)
+		return -ENOMEM;
+	int r = quota_charge(quota, &session->who, QUOTA_ATTACHMENTS, 1, &attachment->charge, why);
+	if (r != 0) {
+		free(attachment);
+		return r;
+	}
+	r = enter(attachment, session, segment);
+	if (r == 0)
+		*ret = attachment;
+	return r;
+}
+
+int attachment_restore(struct quota *quota, struct session *session, struct segment *segment,
+		       struct attachment **ret)
+{
+	if (attachment_find(session, segment->id))
+		return -EINVAL;
+	struct attachment *attachment = calloc(1, sizeof(*attachment));
+	if (!attachment)
+		return -ENOMEM;
+	int r = quota_restore(quota, session->who.uid, QUOTA_ATTACHMENTS, 1, &attachment->charge);
+	if (r < 0) {
+		free(attachment);
+		return r;
+	}
+	r = enter(attachment, session, segment);
+	if (r == 0)
+		*ret = attachment;
+	return r;
 }
 
 struct attachment *attachment_free(struct attachment *attachment)
@@ -56,6 +83,7 @@ struct attachment *attachment_free(struct attachment *attachment)
 	segment->n_attachments--;
 	session->bytes -= segment->size;
 	charge_release(&attachment->charge);
+	row_clear(&attachment->row);
 	free(attachment);
 	return NULL;
 }

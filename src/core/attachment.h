@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "core/quota.h"
+#include "core/table.h"
 
 struct locker;
 struct segment;
@@ -24,6 +25,7 @@ struct attachment {
 	bool is_doubtful; /* noted by the daemon before us, and not confirmed by its client yet */
 	struct locker *locker; /* NULL: it may not lock, or did not ask for it */
 	struct charge charge;
+	struct row row;
 	struct attachment *prev, *next; /* in segment->attachments */
 	UT_hash_handle hh;              /* in session->attachments */
 };
@@ -35,6 +37,10 @@ struct attachment *attachment_find(const struct session *session, uint64_t segme
  * refusal, or -ENOMEM. */
 int attachment_new(struct quota *quota, struct session *session, struct segment *segment,
 		   struct attachment **ret, struct refusal *why);
+
+/* The same for one that a former daemon had, which is charged whatever the limits are. -EINVAL: there is one. */
+int attachment_restore(struct quota *quota, struct session *session, struct segment *segment,
+		       struct attachment **ret);
 
 /* Takes it out of both and gives the charge back, which a locker may have taken over. Returns NULL. */
 struct attachment *attachment_free(struct attachment *attachment);

@@ -96,6 +96,7 @@ void ending_release_binding(struct segment *segment)
 
 void ending_drop_name(struct registry *registry, struct segment *segment)
 {
+	record_note(&registry->record, segment);
 	ending_release_binding(segment);
 	segment->owner = NULL;
 	if (segment->name[0]) {
@@ -266,6 +267,8 @@ void ending_settle_as(struct registry *registry, struct segment *segment, enum l
 		reap(registry, segment, level, now);
 	if (segment->state == SEGMENT_DROPPED && (is_unused || test_unused(registry, segment, now)))
 		put_unused(registry, segment);
+	else
+		record_note(&registry->record, segment);
 }
 
 void ending_settle(struct registry *registry, struct segment *segment, uint64_t now)
@@ -342,6 +345,7 @@ struct segment *registry_take_unused(struct registry *registry, int ret_fds[stat
 void registry_forget(struct registry *registry, struct segment *segment)
 {
 	HASH_DELETE(by_id, registry->by_id, segment);
+	record_forget(&registry->record, segment);
 	lineage_remove(segment->lineage, segment->size);
 	segment_free(segment, &registry->instance);
 }

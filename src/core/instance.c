@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/lockfile.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define DIGITS    (INSTANCE_NAME_SIZE - 1)
 #define LOCK_SIZE (sizeof("shmd-.lock") + DIGITS)
@@ -75,6 +77,44 @@ int instance_init(struct instance *instance, const char *path)
 	return r;
 }
 
+/* The lock may be somebody else's by now, who found the file without one. */
+static int adopt_lock(struct instance *instance, int lock)
+{
+	char file[LOCK_SIZE];
+
+	lock_name(instance->name, file);
+	if (lock >= 0 && lockfile_is_named(instance->folder, file, lock) &&
+	    flock(lock, LOCK_EX | LOCK_NB) == 0) {
+		instance->lock = lock;
+		return 0;
+	}
+	close_fd(lock);
+	instance->lock = lockfile_take(instance->folder, file);
+	return instance->lock < 0 ? instance->lock : 0;
+}
+
+int instance_take_over(struct instance *instance, const char *path, const char *name, int lock)
+{
+	*instance = (struct instance){.lock = -1};
+	text_copy(instance->name, sizeof(instance->name), name);
+	instance->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (instance->folder < 0) {
+		int r = -errno;
+		close_fd(lock);
+		return r;
+	}
+	int r = adopt_lock(instance, lock);
+	if (r < 0)
+		instance->folder = close_fd(instance->folder);
+	return r;
+}
+
+void instance_leave(struct instance *instance)
+{
+	instance->lock = close_fd(instance->lock);
+	instance->folder = close_fd(instance->folder);
+}
+
 void instance_fini(struct instance *instance)
 {
 	char file[LOCK_SIZE];
@@ -107,7 +147,14 @@ static bool is_our_file(const struct instance *instance, const char *file)
 	       S_ISREG(st.st_mode) && st.st_uid == geteuid();
 }
 
-static int remove_semaphores(const struct instance *instance, const char *dead)
+static bool nothing_is_known(const char *semaphore, void *context)
+{
+	(void)semaphore, (void)context;
+	return false;
+}
+
+static int remove_semaphores(const struct instance *instance, const char *of,
+			     instance_known_fn *is_known, void *context)
 {
 	CLEANUP(cleanup_folder_p) DIR *folder = open_folder(instance);
 	char prefix[sizeof("sem.shmd--") + DIGITS];
@@ -115,13 +162,19 @@ static int remove_semaphores(const struct instance *instance, const char *dead)
 
 	if (!folder)
 		return -errno;
-	snprintf(prefix, sizeof(prefix), "sem.shmd-%s-", dead);
+	snprintf(prefix, sizeof(prefix), "sem.shmd-%s-", of);
 	for (struct dirent *entry; (entry = readdir(folder));)
 		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+		    !is_known(entry->d_name + strlen("sem."), context) &&
 		    is_our_file(instance, entry->d_name) &&
 		    unlinkat(instance->folder, entry->d_name, 0) == 0)
 			removed++;
 	return removed;
+}
+
+int instance_sweep_own(struct instance *instance, instance_known_fn *is_known, void *context)
+{
+	return remove_semaphores(instance, instance->name, is_known, context);
 }
 
 /* Returns how many semaphores went, 0 also if the instance lives or is not ours, or -errno. */
@@ -131,7 +184,7 @@ static int sweep_one(const struct instance *instance, const char *other, const c
 
 	if (lock < 0)
 		return 0;
-	int removed = remove_semaphores(instance, other);
+	int removed = remove_semaphores(instance, other, nothing_is_known, NULL);
 	if (removed < 0) {
 		close_fd(lock);
 		return removed;

@@ -6,6 +6,8 @@
 #ifndef CORE_INSTANCE_H
 #define CORE_INSTANCE_H
 
+#include <stdbool.h>
+
 #define INSTANCE_NAME_SIZE 9
 
 struct instance {
@@ -17,6 +19,13 @@ struct instance {
 /* Takes a new name and its lock. `path` is where POSIX semaphores live. Returns 0 or -errno. */
 int instance_init(struct instance *instance, const char *path);
 
+/* Goes on as an instance that has ended: with its name, and its lock, if that was handed over (else -1),
+ * which is taken over. Returns 0 or -errno: somebody else is that instance, or it cannot be. */
+int instance_take_over(struct instance *instance, const char *path, const char *name, int lock);
+
+/* Ends it, and leaves all of it for the next one to take over. */
+void instance_leave(struct instance *instance);
+
 /* Removes the lock file. The semaphores must be gone. */
 void instance_fini(struct instance *instance);
 
@@ -26,5 +35,9 @@ void instance_fini(struct instance *instance);
  * semaphores went, or -errno.
  */
 int instance_sweep(struct instance *instance);
+
+/* Removes semaphores of our own that nothing is known of, as after a restart. Returns how many. */
+typedef bool instance_known_fn(const char *semaphore, void *context);
+int instance_sweep_own(struct instance *instance, instance_known_fn *is_known, void *context);
 
 #endif

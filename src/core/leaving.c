@@ -11,8 +11,10 @@ struct segment *leaving_let_go(struct registry *registry, struct attachment *att
 
 	if (segment->owner == attachment->session && segment->publisher != segment->owner)
 		segment->owner = NULL;
-	if (attachment->locker)
+	if (attachment->locker) {
 		locker_leave(attachment->locker, &attachment->charge);
+		record_locker(&registry->record, attachment->locker);
+	}
 	attachment_free(attachment);
 	/* Without the folder's watch no word comes of programs that had the semaphore by name. */
 	if (segment->n_attachments == 0 && !registry->watch.folder)

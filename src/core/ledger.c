@@ -64,6 +64,18 @@ int ledger_take_number(struct ledger *ledger)
 	return -EDQUOT;
 }
 
+int ledger_take_this_number(struct ledger *ledger, unsigned number)
+{
+	int r = ledger->taken ? 0 : make_numbers(ledger);
+
+	if (r < 0)
+		return r;
+	if (is_given(ledger, number))
+		return -EINVAL;
+	ledger->taken[number / WORD_BITS] |= UINT64_C(1) << number % WORD_BITS;
+	return (int)number;
+}
+
 void ledger_return_number(struct ledger *ledger, const struct locker *locker)
 {
 	ledger->n_dead -= locker->is_dead;

@@ -42,6 +42,7 @@ void ledger_clear(struct ledger *ledger);
 
 /* A number that nobody has, or -EDQUOT, or -ENOMEM; and its return. For locker.c. */
 int ledger_take_number(struct ledger *ledger);
+int ledger_take_this_number(struct ledger *ledger, unsigned number);
 void ledger_return_number(struct ledger *ledger, const struct locker *locker);
 
 /* Notes that a locker's process has died; ledger_bury() follows. */

@@ -5,6 +5,7 @@ libcore_la_SOURCES = \
 	src/core/attachment.c src/core/attachment.h \
 	src/core/ending.c src/core/ending.h \
 	src/core/explain.c src/core/explain.h \
+	src/core/image.c src/core/image.h \
 	src/core/journal.c src/core/journal.h \
 	src/core/instance.c src/core/instance.h \
 	src/core/lease.c src/core/lease.h \
@@ -17,13 +18,16 @@ libcore_la_SOURCES = \
 	src/core/policy.c src/core/policy.h \
 	src/core/publish.c \
 	src/core/quota.c src/core/quota.h \
+	src/core/record.c src/core/record.h \
 	src/core/recovery.c src/core/recovery.h \
 	src/core/refusal.c src/core/refusal.h \
 	src/core/registry.c src/core/registry.h \
+	src/core/restore.c src/core/restore.h \
 	src/core/segment.c src/core/segment.h \
 	src/core/semaphore.c src/core/semaphore.h \
 	src/core/session.c src/core/session.h \
 	src/core/statistics.c src/core/statistics.h \
+	src/core/table.c src/core/table.h \
 	src/core/tally.c src/core/tally.h \
 	src/core/users.c src/core/users.h \
 	src/core/wait.c src/core/wait.h \

@@ -37,14 +37,15 @@ void estate_fini(struct estate *estate)
 	estate_unlist(estate);
 }
 
-int locker_new(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
-	       uid_t uid, struct locker **ret)
+/* `wanted`: that number; 0: any. */
+static int make(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
+		uid_t uid, unsigned wanted, struct locker **ret)
 {
 	struct locker *locker = calloc(1, sizeof(*locker));
 
 	if (!locker)
 		return -ENOMEM;
-	int number = ledger_take_number(ledger);
+	int number = wanted ? ledger_take_this_number(ledger, wanted) : ledger_take_number(ledger);
 	if (number < 0) {
 		free(locker);
 		return number;
@@ -60,6 +61,18 @@ int locker_new(struct ledger *ledger, struct estate *estate, uint64_t segment_id
 	DL_APPEND2(estate->lockers, locker, estate_prev, estate_next);
 	*ret = locker;
 	return 0;
+}
+
+int locker_new(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
+	       uid_t uid, struct locker **ret)
+{
+	return make(ledger, estate, segment_id, pid, uid, 0, ret);
+}
+
+int locker_restore(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
+		   uid_t uid, unsigned number, struct locker **ret)
+{
+	return make(ledger, estate, segment_id, pid, uid, number, ret);
 }
 
 static void take_out_of_left(struct locker *locker)
@@ -79,6 +92,7 @@ struct locker *locker_free(struct locker *locker)
 	DL_DELETE2(locker->estate->lockers, locker, estate_prev, estate_next);
 	ledger_return_number(locker->ledger, locker);
 	charge_release(&locker->charge);
+	row_clear(&locker->row);
 	if (!locker->estate->lockers)
 		estate_list(locker->estate);
 	free(locker);

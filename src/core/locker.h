@@ -13,6 +13,7 @@
 
 #include "base/hash.h"
 #include "core/quota.h"
+#include "core/table.h"
 
 struct estate;
 struct ledger;
@@ -23,11 +24,13 @@ struct locker {
 	unsigned number;     /* 1 to WORD_NUMBER_MAX, in the word and as the slot's index */
 	uint64_t segment_id; /* the key in estate->left */
 	pid_t pid;
+	uint64_t process_start;
 	uid_t uid;
 	bool until_exit;      /* its process's end is a release, and no death */
 	bool is_dead;         /* its process is; what it holds is to be given back */
 	bool was_left;        /* a handle that no attachment stands for may still lock by it */
 	struct charge charge; /* the attachment's, once that has gone */
+	struct row row;
 	struct locker *prev, *next;               /* in ledger->lockers */
 	struct locker *estate_prev, *estate_next; /* in estate->lockers */
 	UT_hash_handle hh;                        /* in estate->left, without an attachment */
@@ -54,6 +57,10 @@ void estate_fini(struct estate *estate);
 /* Gives a client a number. Returns 0; -ENOMEM; -EDQUOT: all numbers are given. */
 int locker_new(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
 	       uid_t uid, struct locker **ret);
+
+/* The same with that number. -EINVAL: it is given already. */
+int locker_restore(struct ledger *ledger, struct estate *estate, uint64_t segment_id, pid_t pid,
+		   uid_t uid, unsigned number, struct locker **ret);
 
 /* Takes the number back: nobody may take or give permits by it any more. Returns NULL. */
 struct locker *locker_free(struct locker *locker);

@@ -241,6 +241,19 @@ int quota_charge(struct quota *quota, const struct credentials *who, enum quota_
 	return 0;
 }
 
+int quota_restore(struct quota *quota, uid_t uid, enum quota_resource resource, uint64_t amount,
+		  struct charge *ret)
+{
+	struct quota_user *user = find_user(quota, uid);
+
+	if (!user)
+		user = add_user(quota, uid);
+	if (!user)
+		return -ENOMEM;
+	*ret = take(quota, user, resource, amount);
+	return 0;
+}
+
 void charge_anyway(const struct charge *of, enum quota_resource resource, uint64_t amount,
 		   struct charge *ret)
 {

@@ -115,6 +115,10 @@ void charge_shrink(struct charge *charge, uint64_t amount);
 void charge_anyway(const struct charge *of, enum quota_resource resource, uint64_t amount,
 		   struct charge *ret);
 
+/* The same where there is no other charge: what a user had in a former daemon's books. 0 or -ENOMEM. */
+int quota_restore(struct quota *quota, uid_t uid, enum quota_resource resource, uint64_t amount,
+		  struct charge *ret);
+
 /* Gives a charge back; nothing happens if nothing is charged. */
 void charge_release(struct charge *charge);
 

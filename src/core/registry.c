@@ -73,21 +73,20 @@ static void test_kernel(struct registry *registry)
 
 /* --- life of the registry --------------------------------------------------------------------- */
 
-int registry_new(struct registry **ret, const struct quota_limits *limits, const char *shm_folder,
-		 uint64_t first_id)
+int registry_make(struct registry **ret, const struct quota_limits *limits,
+		  const struct instance *instance, uint64_t first_id)
 {
 	struct registry *registry = calloc(1, sizeof(*registry));
 
 	if (!registry)
 		return -ENOMEM;
-	int r = instance_init(&registry->instance, shm_folder);
-	if (r >= 0)
-		r = instance_sweep(&registry->instance);
+	registry->instance = *instance;
+	int r = instance_sweep(&registry->instance);
 	if (r < 0) {
-		instance_fini(&registry->instance);
 		free(registry);
 		return r;
 	}
+	record_init(&registry->record);
 	quota_init(&registry->quota, limits);
 	heap_init(&registry->timers);
 	recovery_init(&registry->recovery, &registry->watch, &registry->statistics,
@@ -97,6 +96,27 @@ int registry_new(struct registry **ret, const struct quota_limits *limits, const
 	test_kernel(registry);
 	*ret = registry;
 	return 0;
+}
+
+int registry_new(struct registry **ret, const struct quota_limits *limits, const char *shm_folder,
+		 uint64_t first_id)
+{
+	struct instance instance;
+	int r = instance_init(&instance, shm_folder);
+
+	if (r < 0)
+		return r;
+	r = registry_make(ret, limits, &instance, first_id);
+	if (r < 0)
+		instance_fini(&instance);
+	return r;
+}
+
+void registry_leave_behind(struct registry *registry)
+{
+	record_flush(&registry->record);
+	record_fini(&registry->record);
+	registry->is_left = true;
 }
 
 struct registry *registry_free(struct registry *registry)
@@ -111,6 +131,8 @@ struct registry *registry_free(struct registry *registry)
 		watch_remove(&registry->watch, &segment->watch);
 		recovery_remove(&registry->recovery, segment);
 		lineage_remove(segment->lineage, segment->size);
+		if (registry->is_left)
+			semaphore_leave(&segment->semaphore);
 		segment_free(segment, &registry->instance);
 	}
 	policy_fini(&registry->policy);
@@ -119,7 +141,11 @@ struct registry *registry_free(struct registry *registry)
 	heap_fini(&registry->timers);
 	watch_fini(&registry->watch);
 	quota_fini(&registry->quota);
-	instance_fini(&registry->instance);
+	if (registry->is_left)
+		instance_leave(&registry->instance);
+	else
+		instance_fini(&registry->instance);
+	record_fini(&registry->record);
 	free(registry);
 	return NULL;
 }
@@ -236,6 +262,7 @@ static void revive(struct registry *registry, struct segment *segment, struct se
 	}
 	heap_remove(&registry->timers, &segment->timer);
 	segment->state = SEGMENT_LIVE;
+	record_note(&registry->record, segment);
 }
 
 static int check_sealed(const struct segment *segment, bool read_only, struct refusal *why)
@@ -273,6 +300,7 @@ static int grant_access(struct registry *registry, struct session *session, stru
 			return r;
 	}
 	attachment->counts[read_only]++;
+	record_attachment(&registry->record, attachment);
 	if (segment->state != SEGMENT_LINGERING)
 		ending_stop_tests(registry, segment);
 	revive(registry, segment, session, read_only);
@@ -317,6 +345,7 @@ static int grant_new(struct registry *registry, struct session *session, struct 
 	ret->is_new = true;
 	if (segment->lifetime == LIFETIME_OWNER)
 		segment->owner = session;
+	record_note(&registry->record, segment);
 	return 0;
 }
 
@@ -344,7 +373,7 @@ static int create_new(struct registry *registry, struct session *session,
 		segment_free(segment, &registry->instance);
 		return r;
 	}
-	registry->next_id++;
+	record_next_id(&registry->record, ++registry->next_id);
 	r = grant_new(registry, session, segment, what->reader, ret, why);
 	if (r != 0) {
 		ending_drop_name(registry, segment);
@@ -437,15 +466,17 @@ static enum lock_right lock_right(const struct registry *registry, const struct 
 }
 
 /* The same process goes on with what it left behind: it may hold permits by it. */
-static struct locker *give_number(struct session *session, struct segment *segment)
+static struct locker *give_number(struct registry *registry, struct session *session,
+				  struct segment *segment)
 {
 	struct locker *locker = locker_take_up(session->estate, segment->id);
 
-	if (locker)
-		return locker;
-	int r = locker_new(&segment->ledger, session->estate, segment->id, session->pid,
-			   session->who.uid, &locker);
-	return r < 0 ? NULL : locker;
+	if (!locker && locker_new(&segment->ledger, session->estate, segment->id, session->pid,
+				  session->who.uid, &locker) < 0)
+		return NULL;
+	locker->process_start = session->process_start;
+	record_locker(&registry->record, locker);
+	return locker;
 }
 
 void registry_grant_lock(struct registry *registry, struct session *session, bool read_only,
@@ -458,11 +489,12 @@ void registry_grant_lock(struct registry *registry, struct session *session, boo
 	if (grant->lock != LOCK_GRANTED)
 		return;
 	if (!attachment->locker)
-		attachment->locker = give_number(session, segment);
+		attachment->locker = give_number(registry, session, segment);
 	if (!attachment->locker) {
 		grant->lock = LOCK_NO_NUMBER;
 		return;
 	}
+	record_attachment(&registry->record, attachment);
 	grant->number = attachment->locker->number;
 	grant->ledger_fd = segment->ledger.fd;
 }
@@ -472,12 +504,12 @@ int registry_keep(struct registry *registry, struct session *session, uint64_t i
 {
 	const struct attachment *attachment = attachment_find(session, id);
 
-	(void)registry;
 	if (!attachment || !attachment->locker)
 		return refuse(why, REFUSAL_NOT_FOUND,
 			      "this client has no number to take permits of segment %" PRIu64 " by",
 			      id);
 	ledger_keep_until_exit(attachment->locker);
+	record_locker(&registry->record, attachment->locker);
 	return 0;
 }
 
@@ -507,8 +539,10 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
 	statistics_count(&registry->statistics, STATISTIC_DETACHED);
 	journal_tell(&registry->journal, EVENT_DETACHED, attachment->segment, session, read_only,
 		     now);
-	if (--attachment->counts[read_only] > 0 || attachment->counts[!read_only] > 0)
+	if (--attachment->counts[read_only] > 0 || attachment->counts[!read_only] > 0) {
+		record_attachment(&registry->record, attachment);
 		return 0;
+	}
 	give_number_back(attachment);
 	struct segment *segment = leaving_let_go(registry, attachment);
 	/* Now, and not with the queue's turn: who has the reply sees what follows from it. That a client
@@ -540,6 +574,8 @@ int registry_confirm(struct registry *registry, struct session *session, uint64_
 			attachment->counts[i] = said[i];
 	if (attachment->counts[0] == 0 && attachment->counts[1] == 0)
 		let_go(registry, attachment, now);
+	else
+		record_attachment(&registry->record, attachment);
 	return 0;
 }
 

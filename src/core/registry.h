@@ -15,6 +15,7 @@
 #include "core/journal.h"
 #include "core/locker.h"
 #include "core/policy.h"
+#include "core/record.h"
 #include "core/recovery.h"
 #include "core/segment.h"
 #include "core/session.h"
@@ -27,11 +28,13 @@ struct registry {
 	struct tally *tallies; /* of its rules, also former ones */
 	struct statistics statistics;
 	struct instance instance;
+	struct record record; /* for the next daemon */
 	struct watch watch;
 	struct recovery recovery;
 	struct heap timers;
 	bool has_leases; /* false: only our own books say who uses a segment */
 	bool has_words;  /* false: this C library's semaphores have no room for a holder's number */
+	bool is_left;    /* to the next daemon */
 	bool was_told;   /* that a watch could not be had, once */
 	char degraded[512];
 
@@ -77,8 +80,16 @@ struct grant {
 int registry_new(struct registry **ret, const struct quota_limits *limits, const char *shm_folder,
 		 uint64_t first_id);
 
+/* The same with an instance that was made already, which it takes over when it succeeds. */
+int registry_make(struct registry **ret, const struct quota_limits *limits,
+		  const struct instance *instance, uint64_t first_id);
+
 /* Ends all segments. No session may have anything attached. Returns NULL. */
 struct registry *registry_free(struct registry *registry);
+
+/* The same for one that is kept (core/record.h): frees our own memory, and leaves everything else as it
+ * stands for the next daemon. To be called before sessions end by our end, and registry_free() later. */
+void registry_leave_behind(struct registry *registry);
 
 /* From now on that policy decides; what exists stays as it is. Takes the rules over. */
 void registry_set_policy(struct registry *registry, struct policy *policy);

@@ -17,6 +17,7 @@
 #include "core/lineage.h"
 #include "core/name.h"
 #include "core/quota.h"
+#include "core/record.h"
 #include "core/semaphore.h"
 #include "core/tally.h"
 #include "core/watch.h"
@@ -46,6 +47,22 @@ struct creation {
 	bool huge;
 	bool open_existing;
 	bool reader; /* a read-only description for its creator, too; without a name only */
+};
+
+/* What is noted of it for the next daemon (core/record.h), and whether its descriptors are kept. */
+struct segment_keeping {
+	struct row row;
+	uint32_t key;
+	bool has_key;
+	bool is_stale;        /* the row is to be written */
+	bool is_unstored;     /* the descriptors are to be kept by others */
+	bool is_stored;       /* they are */
+	bool stored_original; /* and the first one is what memfd_create(2) returned */
+	struct record_file memory;
+	struct record_file semaphore;
+	struct record_file ledger;
+	struct segment *stale_prev, *stale_next;
+	struct segment *store_prev, *store_next;
 };
 
 struct segment {
@@ -80,6 +97,7 @@ struct segment {
 	struct charge segment_charge;
 	struct charge semaphore_charge; /* given back with the segment, as its descriptor is */
 	struct charge bytes_charge;
+	struct segment_keeping keeping;
 	struct tally_share rule_share; /* in the rule of the policy that gave it its name */
 
 	struct watch_item watch;     /* while its clients are gone and its memory is not */

@@ -16,6 +16,7 @@
 #endif
 
 #include "base/cleanup.h"
+#include "base/lockfile.h"
 #include "base/log.h"
 
 #define FILE_NAME_SIZE (SEMAPHORE_NAME_SIZE + sizeof("sem."))
@@ -34,6 +35,19 @@ void semaphore_fini(struct semaphore *semaphore, const struct instance *instance
 {
 	semaphore_unlink(semaphore, instance);
 	semaphore->fd = close_fd(semaphore->fd);
+}
+
+bool semaphore_is_named(const struct semaphore *semaphore, const struct instance *instance)
+{
+	char file[FILE_NAME_SIZE];
+
+	file_name(semaphore, file);
+	return lockfile_is_named(instance->folder, file, semaphore->fd);
+}
+
+void semaphore_leave(struct semaphore *semaphore)
+{
+	semaphore->name[0] = '\0';
 }
 
 void semaphore_unlink(struct semaphore *semaphore, const struct instance *instance)

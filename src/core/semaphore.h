@@ -38,6 +38,12 @@ int semaphore_hand_over(struct semaphore *semaphore, const struct ownership *to,
 /* Tries whether another user can be let in by name at all. 0, or -ENOTSUP or what else went wrong. */
 int semaphore_self_test(const struct instance *instance);
 
+/* Whether its name leads to it. */
+bool semaphore_is_named(const struct semaphore *semaphore, const struct instance *instance);
+
+/* The name is somebody else's business from now on: it stays. */
+void semaphore_leave(struct semaphore *semaphore);
+
 /* Drops the name; the descriptor and all mappings stay. */
 void semaphore_unlink(struct semaphore *semaphore, const struct instance *instance);
 

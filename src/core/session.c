@@ -10,6 +10,7 @@ void session_init(struct session *session, uint64_t id, pid_t pid, const struct 
 
 void session_fini(struct session *session)
 {
+	row_clear(&session->row);
 	credentials_fini(&session->who);
 }
 

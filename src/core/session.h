@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "core/access.h"
+#include "core/record.h"
 
 struct attachment;
 struct estate;
@@ -29,6 +30,11 @@ struct session {
 	struct wait *waits;
 	struct subscription *subscriptions;
 	uint64_t bytes; /* the sizes of what is attached */
+
+	uint64_t token;         /* by which its client can resume it; 0: it cannot */
+	uint64_t process_start; /* its process's; 0: nobody watches that */
+	struct deed last;
+	struct row row;
 };
 
 /* Takes the groups in `who` over. */
