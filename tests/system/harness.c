@@ -57,27 +57,26 @@ const char *daemon_log_level = "debug";
 void (*daemon_prepare)(void);
 
 /* $SHMD_WRAPPER is a command to run the daemon under, as valgrind. */
-static void exec_daemon(const struct test_daemon *daemon, int ready)
+void daemon_exec(const struct test_daemon *daemon, int ready)
 {
 	const char *wrapper = getenv("SHMD_WRAPPER");
-	char command[1024];
-
-	char copy[96];
+	char command[1024], copy[96], option[32] = "";
 
 	snprintf(copy, sizeof(copy), "%s/shmd", daemon->folder);
+	if (ready >= 0)
+		snprintf(option, sizeof(option), "--ready-fd=%d", ready);
 	if (daemon->uid)
 		become_user(daemon);
 	if (daemon_prepare)
 		daemon_prepare();
-	snprintf(command, sizeof(command),
-		 "exec %s '%s' -c '%s' -s '%s' -l %s --ready-fd=%d 2>>'%s'", wrapper ? wrapper : "",
-		 daemon->uid ? copy : getenv("SHMD"), daemon->config, daemon->socket,
-		 daemon_log_level, ready, daemon->log);
+	snprintf(command, sizeof(command), "exec %s '%s' -c '%s' -s '%s' -l %s %s 2>>'%s'",
+		 wrapper ? wrapper : "", daemon->uid ? copy : getenv("SHMD"), daemon->config,
+		 daemon->socket, daemon_log_level, option, daemon->log);
 	execl("/bin/sh", "sh", "-c", command, NULL);
 	_exit(127);
 }
 
-static void read_instance(struct test_daemon *daemon)
+void daemon_read_instance(struct test_daemon *daemon)
 {
 	char line[512];
 	FILE *log = fopen(daemon->log, "re");
@@ -104,13 +103,13 @@ void daemon_start_again(struct test_daemon *daemon)
 	if (daemon->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		close(ready[0]);
-		exec_daemon(daemon, ready[1]);
+		daemon_exec(daemon, ready[1]);
 	}
 	close(ready[1]);
 	ck_assert_msg(read(ready[0], &byte, 1) == 1, "the daemon did not start; see %s",
 		      daemon->log);
 	close(ready[0]);
-	read_instance(daemon);
+	daemon_read_instance(daemon);
 }
 
 void daemon_start(struct test_daemon *daemon, const char *config)
@@ -119,6 +118,12 @@ void daemon_start(struct test_daemon *daemon, const char *config)
 }
 
 void daemon_start_as(struct test_daemon *daemon, const char *config, uid_t uid)
+{
+	daemon_make(daemon, config, uid);
+	daemon_start_again(daemon);
+}
+
+void daemon_make(struct test_daemon *daemon, const char *config, uid_t uid)
 {
 	ck_assert_msg(getenv("SHMD") != NULL, "SHMD must name the daemon's program");
 	*daemon = (struct test_daemon){.uid = uid};
@@ -135,7 +140,6 @@ void daemon_start_as(struct test_daemon *daemon, const char *config, uid_t uid)
 	setenv("SHMD_SOCKET", daemon->socket, 1);
 	printf("# daemon's log, kept if this fails: %s\n", daemon->log);
 	fflush(stdout);
-	daemon_start_again(daemon);
 }
 
 void daemon_stop(struct test_daemon *daemon)
@@ -148,8 +152,14 @@ void daemon_stop(struct test_daemon *daemon)
 		      "the daemon ended with status 0x%x; see %s", status, daemon->log);
 	ck_assert_uint_eq(daemon_files(daemon, "sem.shmd-"), 0);
 	ck_assert_uint_eq(daemon_files(daemon, "shmd-"), 0);
-	ck_assert_int_ne(access(daemon->socket, F_OK), 0);
+	daemon_unmake(daemon);
+}
+
+void daemon_unmake(struct test_daemon *daemon)
+{
 	char copy[96];
+
+	ck_assert_int_ne(access(daemon->socket, F_OK), 0);
 	snprintf(copy, sizeof(copy), "%s/shmd", daemon->folder);
 	unlink(copy);
 	unlink(daemon->log);

@@ -29,6 +29,13 @@ void daemon_start(struct test_daemon *daemon, const char *config);
 void daemon_start_as(struct test_daemon *daemon, const char *config, uid_t uid);
 void daemon_start_again(struct test_daemon *daemon);
 
+/* The parts of that, for those who start it otherwise (manager.h): make its folder and files; become it,
+ * without --ready-fd if that is -1; learn its instance from its log; and remove what was made. */
+void daemon_make(struct test_daemon *daemon, const char *config, uid_t uid);
+void daemon_exec(const struct test_daemon *daemon, int ready) __attribute__((noreturn));
+void daemon_read_instance(struct test_daemon *daemon);
+void daemon_unmake(struct test_daemon *daemon);
+
 /* The level of its log: debug, unless a test sets another one. */
 extern const char *daemon_log_level;
 

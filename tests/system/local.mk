@@ -23,6 +23,7 @@ SYSTEM_TESTS = \
 	tests/system/check_policy \
 	tests/system/check_protocol \
 	tests/system/check_publish \
+	tests/system/check_service \
 	tests/system/check_storm \
 	tests/system/check_unread
 check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny tests/system/guessable
@@ -33,6 +34,7 @@ SYSTEM_CPPFLAGS = $(AM_CPPFLAGS) $(CLIENT_CPPFLAGS)
 SYSTEM_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 SYSTEM_LIBS = libshmd.la $(CHECK_LIBS)
 HARNESS = tests/system/harness.c tests/system/harness.h
+MANAGER = tests/system/manager.c tests/system/manager.h $(HARNESS)
 
 tests_system_check_access_SOURCES = tests/system/check_access.c $(HARNESS)
 tests_system_check_access_CPPFLAGS = $(SYSTEM_CPPFLAGS)
@@ -150,6 +152,11 @@ tests_system_check_publish_SOURCES = tests/system/check_publish.c $(HARNESS)
 tests_system_check_publish_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_publish_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_publish_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_service_SOURCES = tests/system/check_service.c $(MANAGER)
+tests_system_check_service_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_service_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_service_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_storm_SOURCES = tests/system/check_storm.c $(HARNESS)
 tests_system_check_storm_CPPFLAGS = $(SYSTEM_CPPFLAGS)
