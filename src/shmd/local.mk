@@ -11,6 +11,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/listener.c src/shmd/listener.h \
 	src/shmd/loop.h \
 	src/shmd/notifier.c src/shmd/notifier.h \
+	src/shmd/notify.c src/shmd/notify.h \
 	src/shmd/peer.c src/shmd/peer.h \
 	src/shmd/privilege.c src/shmd/privilege.h \
 	src/shmd/process.c src/shmd/process.h \

@@ -34,6 +34,7 @@ DAEMON_UNITS = \
 	tests/unit/check_config \
 	tests/unit/check_explain \
 	tests/unit/check_helper \
+	tests/unit/check_notify \
 	tests/unit/check_turn \
 	tests/unit/check_unread \
 	tests/unit/check_policy \
@@ -138,6 +139,9 @@ tests_unit_check_watch_LDADD = $(UNIT_CORE)
 tests_unit_check_helper_SOURCES = tests/unit/check_helper.c $(UNIT)
 tests_unit_check_helper_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_helper_LDADD = $(UNIT_DAEMON)
+tests_unit_check_notify_SOURCES = tests/unit/check_notify.c $(UNIT)
+tests_unit_check_notify_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_notify_LDADD = $(UNIT_DAEMON)
 tests_unit_check_explain_SOURCES = tests/unit/check_explain.c $(UNIT)
 tests_unit_check_explain_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_explain_LDADD = $(UNIT_DAEMON)
