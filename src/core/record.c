@@ -78,17 +78,17 @@ static int take_any_key(struct record *record, uint32_t *ret)
 }
 
 /* Without memory the key stays taken, and what it stands for is kept for nothing. */
-void record_loosen_key(struct record *record, uint32_t key)
+static void loosen_key(struct record *record, uint32_t key, unsigned descriptors)
 {
 	if (record->n_loose == record->loose_room) {
 		uint32_t room = 2 * record->loose_room + 16;
-		uint32_t *loose = realloc(record->loose, room * sizeof(*loose));
+		struct record_loose *loose = realloc(record->loose, room * sizeof(*loose));
 		if (!loose)
 			return;
 		record->loose = loose;
 		record->loose_room = room;
 	}
-	record->loose[record->n_loose++] = key;
+	record->loose[record->n_loose++] = (struct record_loose){key, descriptors};
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -298,20 +298,16 @@ static void write_segment(struct record *record, struct segment *segment)
 
 /* --- segments --------------------------------------------------------------------------------- */
 
-void record_note(struct record *record, struct segment *segment)
+unsigned record_descriptors(const struct segment *segment, int ret[static RECORD_DESCRIPTORS_MAX])
 {
-	if (!record_is_kept(record) || segment->keeping.is_stale)
-		return;
-	segment->keeping.is_stale = true;
-	DL_APPEND2(record->stale, segment, keeping.stale_prev, keeping.stale_next);
-}
+	unsigned n = 0;
 
-static void stop_being_stale(struct record *record, struct segment *segment)
-{
-	if (!segment->keeping.is_stale)
-		return;
-	segment->keeping.is_stale = false;
-	DL_DELETE2(record->stale, segment, keeping.stale_prev, keeping.stale_next);
+	ret[n++] = segment->fd;
+	if (segment->semaphore.fd >= 0)
+		ret[n++] = segment->semaphore.fd;
+	if (segment->ledger.fd >= 0)
+		ret[n++] = segment->ledger.fd;
+	return n;
 }
 
 static void begin_keeping(struct record *record, struct segment *segment)
@@ -324,17 +320,45 @@ static void begin_keeping(struct record *record, struct segment *segment)
 	DL_APPEND2(record->unstored, segment, keeping.store_prev, keeping.store_next);
 }
 
+static void stop_being_unstored(struct record *record, struct segment *segment)
+{
+	segment->keeping.is_unstored = false;
+	DL_DELETE2(record->unstored, segment, keeping.store_prev, keeping.store_next);
+}
+
+void record_note_stored(struct record *record, struct segment *segment)
+{
+	stop_being_unstored(record, segment);
+	segment->keeping.is_stored = true;
+	segment->keeping.stored_original = segment->fd_is_original;
+	record_note(record, segment);
+}
+
+void record_note(struct record *record, struct segment *segment)
+{
+	if (!record_is_kept(record) || segment->keeping.is_stale)
+		return;
+	if (!segment->keeping.has_key)
+		begin_keeping(record, segment);
+	segment->keeping.is_stale = true;
+	DL_APPEND2(record->stale, segment, keeping.stale_prev, keeping.stale_next);
+}
+
+static void stop_being_stale(struct record *record, struct segment *segment)
+{
+	if (!segment->keeping.is_stale)
+		return;
+	segment->keeping.is_stale = false;
+	DL_DELETE2(record->stale, segment, keeping.stale_prev, keeping.stale_next);
+}
+
 void record_flush(struct record *record)
 {
 	struct segment *segment;
 
 	while ((segment = record->stale)) {
 		stop_being_stale(record, segment);
-		if (segment->state == SEGMENT_UNUSED)
-			continue;
-		if (!segment->keeping.has_key)
-			begin_keeping(record, segment);
-		if (segment->keeping.has_key)
+		if (segment->state != SEGMENT_UNUSED && segment->keeping.has_key)
 			write_segment(record, segment);
 	}
 }
@@ -346,10 +370,11 @@ void record_forget(struct record *record, struct segment *segment)
 	stop_being_stale(record, segment);
 	row_clear(&keeping->row);
 	if (keeping->is_unstored) {
-		DL_DELETE2(record->unstored, segment, keeping.store_prev, keeping.store_next);
+		stop_being_unstored(record, segment);
 		record_return_key(record, keeping->key);
 	} else if (keeping->is_stored) {
-		record_loosen_key(record, keeping->key);
+		loosen_key(record, keeping->key,
+			   1 + (keeping->semaphore.inode != 0) + (keeping->ledger.inode != 0));
 	}
-	keeping->is_unstored = keeping->is_stored = false;
+	keeping->is_stored = keeping->has_key = false;
 }

@@ -153,13 +153,19 @@ struct record_keys {
 	uint32_t words;
 };
 
+/* One under which something is still kept that is gone. */
+struct record_loose {
+	uint32_t key;
+	unsigned descriptors;
+};
+
 struct record {
 	struct table tables[RECORD_TABLES];
 	uint64_t epoch;
 	struct record_keys keys;
 	struct segment *stale;    /* to be written */
 	struct segment *unstored; /* whose descriptors are to be kept by others */
-	uint32_t *loose;          /* keys of what is gone, and still kept */
+	struct record_loose *loose;
 	uint32_t n_loose, loose_room;
 	bool was_told; /* that something could not be noted */
 };
@@ -188,13 +194,13 @@ void record_client(struct record *record, struct session *session, uint64_t conn
 void record_attachment(struct record *record, struct attachment *attachment);
 void record_locker(struct record *record, struct locker *locker);
 
-/* A segment has changed, or is new. */
+/* A segment has changed, or is new: then it is put down to be stored, too. */
 void record_note(struct record *record, struct segment *segment);
 
 /* Writes the segments that have changed. */
 void record_flush(struct record *record);
 
-/* It is gone; its key is loose. */
+/* It is gone; its key is loose, if its descriptors are kept. */
 void record_forget(struct record *record, struct segment *segment);
 
 /* For one that was read from another's record: reserves its key. Returns 0, -EEXIST, -ENOMEM. */
@@ -203,7 +209,11 @@ int record_take_key(struct record *record, uint32_t key);
 /* Its key means nothing to others any more. */
 void record_return_key(struct record *record, uint32_t key);
 
-/* The key is to be given up by whoever keeps the descriptors. */
-void record_loosen_key(struct record *record, uint32_t key);
+/* How many descriptors of a segment are kept, and which: its memory, semaphore and ledger. */
+#define RECORD_DESCRIPTORS_MAX 3
+unsigned record_descriptors(const struct segment *segment, int ret[static RECORD_DESCRIPTORS_MAX]);
+
+/* They are kept from now on. */
+void record_note_stored(struct record *record, struct segment *segment);
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/ending.h"
+#include "core/leaving.h"
 #include "core/memory.h"
 
 /* --- segments --------------------------------------------------------------------------------- */
@@ -289,11 +290,10 @@ void restore_bonds(struct registry *registry, uint64_t id, struct session *owner
 		DL_APPEND2(publisher->published, segment, published_prev, published_next);
 }
 
-void restore_finish(struct registry *registry, uint64_t now)
+void restore_finish(struct registry *registry)
 {
 	struct segment *segment;
 
-	(void)now;
 	for (segment = registry->by_id; segment; segment = segment->by_id.next) {
 		/* Programs that had the semaphore by name may have died. */
 		recovery_note_close(segment);
@@ -301,6 +301,17 @@ void restore_finish(struct registry *registry, uint64_t now)
 		record_note(&registry->record, segment);
 	}
 	record_flush(&registry->record);
+}
+
+void restore_let_go(struct registry *registry, struct session *session, uint64_t now)
+{
+	struct attachment *attachment, *next;
+
+	if (!registry->has_leases)
+		return;
+	HASH_ITER (hh, session->attachments, attachment, next)
+		if (segment_ask_use(attachment->segment) == LEASE_SOLE_USER)
+			ending_settle(registry, leaving_let_go(registry, attachment), now);
 }
 
 /* --- clients that come back ------------------------------------------------------------------- */

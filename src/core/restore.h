@@ -31,7 +31,10 @@ void restore_bonds(struct registry *registry, uint64_t id, struct session *owner
 		   struct session *publisher);
 
 /* That was all: from now on everything takes its course. */
-void restore_finish(struct registry *registry, uint64_t now);
+void restore_finish(struct registry *registry);
+
+/* A session that has not come back lets go of what no process has open any more. */
+void restore_let_go(struct registry *registry, struct session *session, uint64_t now);
 
 /* All that a session had is another's now, which has nothing yet, under the former one's number; that one is
  * left without anything. */

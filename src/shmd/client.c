@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/restore.h"
 #include "shmd/closer.h"
 #include "shmd/dispatch.h"
 #include "shmd/loop.h"
@@ -345,17 +346,23 @@ static int read_session(struct client *client)
 	return 0;
 }
 
+static void join_process(struct client *client, struct process *process)
+{
+	client->process = process;
+	DL_APPEND2(process->clients, client, process_prev, process_next);
+	charge_release(&process->charge);
+	client->session.estate = &process->estate;
+}
+
 static int find_process(struct client *client)
 {
+	struct process *process;
 	int r = process_get(&client->server->processes, client->socket, client->session.pid,
-			    &client->process);
+			    &process);
 
-	if (r < 0 || !client->process)
-		return r;
-	DL_APPEND2(client->process->clients, client, process_prev, process_next);
-	charge_release(&client->process->charge);
-	client->session.estate = &client->process->estate;
-	return 0;
+	if (r == 0 && process)
+		join_process(client, process);
+	return r;
 }
 
 static int add_to_table(struct client *client)
@@ -460,7 +467,7 @@ static void close_socket(struct client *client)
 
 	if (client->unread)
 		unread_leave(client->unread, &client->charge);
-	else
+	else if (!client_is_absent(client))
 		closer_close(client->server->closer, client->socket, &client->charge, NULL);
 	if (!user)
 		return;
@@ -488,4 +495,72 @@ struct client *client_free(struct client *client)
 	session_fini(&client->session);
 	free(client);
 	return NULL;
+}
+
+/* --- after a restart -------------------------------------------------------------------------- */
+
+/* What a client had in the former daemon's books, whatever the limits are by now. */
+static int set_up_absent(struct client *client, struct process *process)
+{
+	struct server *server = client->server;
+	uid_t uid = client->session.who.uid;
+	int r = quota_restore(&server->registry->quota, uid, QUOTA_CLIENTS, 1, &client->charge);
+
+	if (r < 0)
+		return r;
+	client->user = user_get(server, uid);
+	if (!client->user)
+		return -ENOMEM;
+	if (process)
+		join_process(client, process);
+	return add_to_table(client);
+}
+
+int client_restore(struct server *server, const struct record_client *row, struct process *process,
+		   struct client **ret)
+{
+	struct client *client = calloc(1, sizeof(*client));
+	struct credentials who;
+
+	if (!client)
+		return -ENOMEM;
+	credentials_init(&who, row->uid, row->gid, NULL, 0);
+	session_init(&client->session, row->id, (pid_t)row->pid, &who);
+	client->server = server;
+	client->socket = -1;
+	client->was_greeted = true;
+	client->connected_at = row->connected_at;
+	client->session.token = row->token;
+	client->session.process_start = row->process_start;
+	client->session.can_lock = row->can_lock;
+	client->session.last = row->last;
+	int r = set_up_absent(client, process);
+	if (r < 0) {
+		client_free(client);
+		return r;
+	}
+	record_client(&server->registry->record, &client->session, client->connected_at);
+	*ret = client;
+	return 0;
+}
+
+static int by_number(const struct client *a, const struct client *b)
+{
+	return a->session.id < b->session.id ? -1 : a->session.id > b->session.id;
+}
+
+void client_take_over(struct client *client, struct client *absent)
+{
+	struct server *server = client->server;
+
+	HASH_DELETE(hh, server->clients, client);
+	HASH_DELETE(hh, server->clients, absent);
+	absent->hh.tbl = client->hh.tbl = NULL;
+	restore_session(server->registry, &absent->session, &client->session);
+	client->connected_at = absent->connected_at;
+	/* Listings go from one number to the next. */
+	HASH_ADD_INORDER(hh, server->clients, session.id, sizeof(client->session.id), client,
+			 by_number);
+	record_client(&server->registry->record, &client->session, client->connected_at);
+	client_free(absent);
 }

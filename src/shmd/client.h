@@ -28,7 +28,7 @@ struct user;
 struct client {
 	struct session session;
 	struct server *server;
-	int socket; /* owned by the next one, once there is one */
+	int socket; /* owned by the next one, once there is one; -1: it is absent */
 	struct unread *unread;
 	bool was_greeted;
 	bool may_bring; /* descriptors that nobody asks for: it connected before those were refused */
@@ -60,6 +60,20 @@ static inline struct client *client_of(const struct session *session)
 	return (struct client *)((char *)session - offsetof(struct client, session));
 }
 
+/* Of a connection that ended with the daemon before us: what it had is kept until it comes back
+ * (restart.h). */
+static inline bool client_is_absent(const struct client *client)
+{
+	return client->socket < 0;
+}
+
+/* Makes an absent client. `process`: its process's entry, or NULL: nobody watches it. 0 or -errno. */
+int client_restore(struct server *server, const struct record_client *row, struct process *process,
+		   struct client **ret);
+
+/* The new connection goes on as the absent one, which ends. */
+void client_take_over(struct client *client, struct client *absent);
+
 /* Takes over a socket that was just accepted. Refuses and closes it where it cannot be served. */
 void client_accept(struct server *server, int socket);
 
@@ -84,7 +98,7 @@ int client_offer(struct client *client, const struct reply *reply);
 /* Whether replies wait for the client to read, or it is to get none any more. */
 static inline bool client_is_behind(const struct client *client)
 {
-	return client->unsent != NULL || client->is_leaving;
+	return client->unsent != NULL || client->is_leaving || client_is_absent(client);
 }
 
 /* Tells a peer why it is not served, as far as that goes without waiting. */

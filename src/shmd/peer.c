@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,4 +66,22 @@ void peer_command(pid_t pid, char *ret, size_t room)
 	ret[n] = '\0';
 	ret[strcspn(ret, "\n")] = '\0';
 	text_make_printable(ret);
+}
+
+/* The 22nd field of proc_pid_stat(5). The second one is a name in parentheses, which may hold anything. */
+uint64_t peer_start(pid_t pid)
+{
+	char file[32], text[1024];
+	uint64_t start = 0;
+
+	snprintf(file, sizeof(file), "/proc/%d/stat", (int)pid);
+	_cleanup_close_ int fd = pid > 0 ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	const char *field = strrchr(text, ')');
+	for (int i = 2; field && i < 22; i++)
+		field = strchr(field + 1, ' ');
+	if (field)
+		sscanf(field, "%" SCNu64, &start);
+	return start;
 }

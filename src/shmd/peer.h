@@ -3,6 +3,7 @@
 #ifndef SHMD_PEER_H
 #define SHMD_PEER_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "core/access.h"
@@ -13,5 +14,8 @@ int peer_read(int socket, pid_t *ret_pid, struct credentials *ret);
 
 /* Writes the name of a process as it is now, made printable; "" if it cannot be read. */
 void peer_command(pid_t pid, char *ret, size_t room);
+
+/* When a process began, in the kernel's ticks: with the pid, which process it is. 0: it cannot be read. */
+uint64_t peer_start(pid_t pid);
 
 #endif

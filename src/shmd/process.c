@@ -86,48 +86,18 @@ static int add_to_table(struct process_table *table, struct process *process)
 	return HASH_ADDED(hh, process) ? 0 : -ENOMEM;
 }
 
-int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret)
+static struct process *allocate(struct process_table *table, pid_t pid, int pidfd)
 {
-	struct process *process = find_living(table, pid);
+	struct process *process = calloc(1, sizeof(*process));
 
-	if (process) {
-		*ret = process;
-		return 0;
+	if (!process) {
+		close_fd(pidfd);
+		return NULL;
 	}
-	_cleanup_close_ int pidfd = open_pidfd(socket, pid);
-	if (pidfd == -EOPNOTSUPP) {
-		*ret = NULL;
-		return 0;
-	}
-	if (pidfd < 0)
-		return pidfd;
-	process = calloc(1, sizeof(*process));
-	if (!process)
-		return -ENOMEM;
 	*process = (struct process){.pid = pid, .pidfd = pidfd, .table = table};
 	estate_init(&process->estate, table->emptied);
-	int r = add_to_table(table, process);
-	if (r < 0) {
-		free(process);
-		return r;
-	}
 	DL_APPEND(table->all, process);
-	steal_fd(&pidfd);
-	*ret = process;
-	return 0;
-}
-
-const char *process_command(struct process *process)
-{
-	if (!process)
-		return "";
-	bool is_dead = process->pidfd < 0;         /* and its number may be another's by now */
-	bool may_have_changed = !process->clients; /* by executing another program */
-
-	if (!is_dead && (!process->has_command || may_have_changed))
-		peer_command(process->pid, process->command, sizeof(process->command));
-	process->has_command = true;
-	return process->command;
+	return process;
 }
 
 static void take_out_of_table(struct process *process)
@@ -155,6 +125,103 @@ static void free_process(struct process *process)
 	charge_release(&process->charge);
 	DL_DELETE(process->table->all, process);
 	free(process);
+}
+
+int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret)
+{
+	struct process *process = find_living(table, pid);
+
+	if (process) {
+		*ret = process;
+		return 0;
+	}
+	_cleanup_close_ int pidfd = open_pidfd(socket, pid);
+	if (pidfd == -EOPNOTSUPP) {
+		*ret = NULL;
+		return 0;
+	}
+	if (pidfd < 0)
+		return pidfd;
+	process = allocate(table, pid, steal_fd(&pidfd));
+	if (!process)
+		return -ENOMEM;
+	int r = add_to_table(table, process);
+	if (r < 0) {
+		free_process(process);
+		return r;
+	}
+	*ret = process;
+	return 0;
+}
+
+/* Between the two the number may have been given to another process, which has begun later. */
+static int open_known(pid_t pid, uint64_t start)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd dead = {.fd = fd, .events = POLLIN};
+
+	if (fd < 0)
+		return -errno;
+	if (peer_start(pid) != start || poll(&dead, 1, 0) == 1)
+		return -ESRCH;
+	return steal_fd(&fd);
+}
+
+/* A dead one stands in the table as long as it is being restored, and nobody alive has its number. */
+static int enter_restored(struct process_table *table, struct process *process)
+{
+	struct process *other;
+
+	if (process->pidfd >= 0)
+		return add_to_table(table, process);
+	HASH_FIND_INT(table->by_pid, &process->pid, other);
+	if (!other)
+		HASH_ADD_INT(table->by_pid, pid, process);
+	return 0;
+}
+
+int process_restore(struct process_table *table, pid_t pid, uint64_t start, struct process **ret)
+{
+	struct process *process;
+
+	HASH_FIND_INT(table->by_pid, &pid, process);
+	if (process && process->start == start) {
+		*ret = process;
+		return 0;
+	}
+	process = allocate(table, pid, open_known(pid, start));
+	if (!process)
+		return -ENOMEM;
+	process->start = start;
+	int r = enter_restored(table, process);
+	if (r < 0) {
+		free_process(process);
+		return r;
+	}
+	*ret = process;
+	return 0;
+}
+
+uint64_t process_start(struct process *process)
+{
+	if (!process || process->pidfd < 0)
+		return 0;
+	if (process->start == 0)
+		process->start = peer_start(process->pid);
+	return process->start;
+}
+
+const char *process_command(struct process *process)
+{
+	if (!process)
+		return "";
+	bool is_dead = process->pidfd < 0;         /* and its number may be another's by now */
+	bool may_have_changed = !process->clients; /* by executing another program */
+
+	if (!is_dead && (!process->has_command || may_have_changed))
+		peer_command(process->pid, process->command, sizeof(process->command));
+	process->has_command = true;
+	return process->command;
 }
 
 void process_put(struct process *process)

@@ -21,6 +21,7 @@ struct client;
 struct process {
 	pid_t pid; /* 0: in a PID namespace that we cannot see */
 	int pidfd;
+	uint64_t start;   /* peer_start(), when it was asked for; 0: it was not, or is unknown */
 	bool has_command; /* read once, when it was first asked for */
 	char command[32];
 	struct client *clients; /* through process_prev and process_next */
@@ -53,6 +54,16 @@ void process_table_fini(struct process_table *table);
  * -ESRCH: the process is dead already; or another errno.
  */
 int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret);
+
+/*
+ * Finds or makes the entry of a process that a daemon before us knew, which has clients or an estate again
+ * when its entry is looked at next. Returns 0 and the entry; of one that is dead, or that cannot be watched
+ * any more, one that is retired, and to be buried. Or -errno.
+ */
+int process_restore(struct process_table *table, pid_t pid, uint64_t start, struct process **ret);
+
+/* When the process began; with its pid, which process it is. 0: unknown. Takes NULL. */
+uint64_t process_start(struct process *process);
 
 /* Ends the entry if it has no clients and no estate. Takes NULL. */
 void process_put(struct process *process);

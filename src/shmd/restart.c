@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+#include "shmd/restart.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/restore.h"
+#include "shmd/client.h"
+#include "shmd/handed.h"
+#include "shmd/loop.h"
+#include "shmd/reaper.h"
+#include "shmd/server.h"
+#include "shmd/store.h"
+
+struct restart {
+	struct server *server;
+	struct event *on_grace_over;
+	uint64_t next_client; /* to be looked at, when the time is over */
+};
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+int restart_read(struct image *ret, struct handed *handed)
+{
+	struct image_descriptor *given = calloc(handed->n + 1, sizeof(*given));
+	int r = given ? 0 : -ENOMEM;
+
+	*ret = (struct image){.is_empty = true, .lock_fd = -1};
+	for (size_t i = 0; r == 0 && i < handed->n; i++)
+		given[i] = (struct image_descriptor){handed->stored[i].fd, handed->stored[i].name};
+	if (r == 0)
+		r = image_read(ret, given, handed->n);
+	for (size_t i = 0; r == 0 && i < handed->n; i++)
+		handed->stored[i].fd = given[i].fd;
+	free(given);
+	if (r == -EPROTONOSUPPORT)
+		log_error("the record of the daemon before this one has a newer form than version "
+			  "%u, which is the newest that shmd " PACKAGE_VERSION " reads",
+			  RECORD_VERSION);
+	else if (r < 0)
+		log_error("cannot read what the daemon before this one has left: %s", strerror(-r));
+	if (r == 0 && ret->n_refused > 0)
+		log_error("%zu parts of what the daemon before this one has left cannot be taken "
+			  "over; the first one: %s",
+			  ret->n_refused, ret->why);
+	return r;
+}
+
+/* --- clients and what they had ---------------------------------------------------------------- */
+
+static struct process *known_process(struct server *server, uint32_t pid, uint64_t start)
+{
+	struct process *process;
+
+	if (pid == 0 || start == 0 ||
+	    process_restore(&server->processes, (pid_t)pid, start, &process) < 0)
+		return NULL;
+	return process;
+}
+
+static struct client *find_client(const struct server *server, uint64_t id)
+{
+	struct client *client = NULL;
+
+	if (id)
+		HASH_FIND(hh, server->clients, &id, sizeof(id), client);
+	return client;
+}
+
+static struct session *find_session(const struct server *server, uint64_t id)
+{
+	struct client *client = find_client(server, id);
+
+	return client ? &client->session : NULL;
+}
+
+static void note_failure(const char *what, uint64_t id, int r)
+{
+	if (r < 0)
+		log_error("cannot take %s %" PRIu64 " over: %s", what, id, strerror(-r));
+}
+
+static void restore_clients(struct server *server, const struct image *image)
+{
+	struct client *client;
+
+	for (size_t i = 0; i < image->n_clients; i++) {
+		const struct record_client *row = &image->clients[i];
+		struct process *process = known_process(server, row->pid, row->process_start);
+		note_failure("client", row->id, client_restore(server, row, process, &client));
+	}
+	if (server->next_client < image->next_client)
+		server->next_client = image->next_client;
+	record_next_client(&server->registry->record, server->next_client);
+}
+
+static void restore_lockers(struct server *server, const struct image *image)
+{
+	for (size_t i = 0; i < image->n_lockers; i++) {
+		const struct record_locker *row = &image->lockers[i];
+		struct process *process = known_process(server, row->pid, row->process_start);
+		int r = process ? restore_locker(server->registry, row, &process->estate) : -EINVAL;
+		note_failure("a number to lock by, of segment", row->segment, r);
+		if (r < 0)
+			process_put(process);
+	}
+}
+
+static void restore_what_they_had(struct server *server, const struct image *image)
+{
+	for (size_t i = 0; i < image->n_attachments; i++) {
+		const struct record_attachment *row = &image->attachments[i];
+		struct session *session = find_session(server, row->client);
+		note_failure("an attachment of segment", row->segment,
+			     session ? restore_attachment(server->registry, row, session) : 0);
+	}
+	for (size_t i = 0; i < image->n_segments; i++) {
+		const struct record_segment *row = &image->segments[i].row;
+		restore_bonds(server->registry, row->id, find_session(server, row->owner),
+			      find_session(server, row->publisher));
+	}
+}
+
+/* Returns how many have died in the meantime. */
+static unsigned bury_dead(struct server *server)
+{
+	struct process *process, *next;
+	unsigned n = 0;
+
+	for (process = server->processes.all; process; process = next) {
+		next = process->next;
+		if (process->pidfd >= 0)
+			continue;
+		n++;
+		server_bury(server, process);
+	}
+	return n;
+}
+
+/* --- the time for coming back ----------------------------------------------------------------- */
+
+static void end_absence(struct server *server, struct client *client)
+{
+	if (!client->process) {
+		log_about(LOG_LEVEL_NOTICE, client->session.who.uid,
+			  "client %" PRIu64 " (uid %u) did not come back", client->session.id,
+			  client->session.who.uid);
+		client_end(client);
+		return;
+	}
+	restore_let_go(server->registry, &client->session, clock_boottime_ns());
+}
+
+/* One client each time, so that the others are served between them. */
+static void on_grace_over(evutil_socket_t fd, short what, void *context)
+{
+	struct restart *restart = context;
+	struct server *server = restart->server;
+	const struct timeval at_once = {0};
+	struct client *client;
+
+	(void)fd, (void)what;
+	for (client = server->clients; client; client = client->hh.next)
+		if (client->session.id >= restart->next_client && client_is_absent(client))
+			break;
+	if (!client)
+		return;
+	restart->next_client = client->session.id + 1;
+	end_absence(server, client);
+	reaper_kick(server->reaper);
+	event_add(restart->on_grace_over, &at_once);
+}
+
+static int wait_for_absent(struct restart *restart)
+{
+	struct server *server = restart->server;
+	uint64_t ms = server->config.grace_ms;
+	struct timeval grace = {.tv_sec = (time_t)(ms / 1000),
+				.tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	restart->on_grace_over = evtimer_new(server->loop, on_grace_over, restart);
+	return !restart->on_grace_over || event_add(restart->on_grace_over, &grace) < 0 ? -ENOMEM
+											: 0;
+}
+
+/* --- the store -------------------------------------------------------------------------------- */
+
+static void begin_record(struct server *server, const struct image *image)
+{
+	struct record *record = &server->registry->record;
+	int r = store_new(&server->store, server->loop, record, handed_store_max());
+
+	if (r == 0)
+		r = record_begin(record, image->epoch + 1, server->registry->instance.name);
+	if (r == 0) {
+		record_next_id(record, server->registry->next_id);
+		return;
+	}
+	server->store = store_free(server->store);
+	if (r != -ENOENT)
+		log_error("nothing is kept for the next daemon: %s", strerror(-r));
+	else if (!image->is_empty)
+		log_warning(
+			"the service manager does not say how much it stores for us, if anything: "
+			"nothing is kept for the next daemon");
+}
+
+static bool is_record_name(const char *name)
+{
+	for (int i = 0; i < IMAGE_RECORD_NAMES; i++)
+		if (strcmp(name, image_record_names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Names under which something is stored that was not taken over: of segments that have gone, or that were
+ * refused. */
+static void clear_store(struct server *server, const struct handed *handed)
+{
+	const struct segment *segment;
+	uint32_t key;
+
+	for (segment = server->registry->by_id; segment; segment = segment->by_id.next) {
+		const struct segment_keeping *keeping = &segment->keeping;
+		store_note_found(server->store, keeping->key,
+				 1 + (keeping->semaphore.inode != 0) +
+					 (keeping->ledger.inode != 0));
+	}
+	for (size_t i = 0; i < handed->n; i++) {
+		const char *name = handed->stored[i].name;
+		if (is_record_name(name))
+			continue;
+		/* Taken for the moment, if nobody has it: then it is nobody's. */
+		if (image_parse_key(name, &key) == 0 &&
+		    record_take_key(&server->registry->record, key) < 0)
+			continue;
+		store_remove(server->store, name);
+		if (image_parse_key(name, &key) == 0)
+			record_return_key(&server->registry->record, key);
+	}
+}
+
+static int keep_record(struct server *server, const struct handed *handed)
+{
+	if (!server->store)
+		return 0;
+	clear_store(server, handed);
+	int r = store_record(server->store, server->registry->instance.lock);
+	if (r < 0)
+		log_error("cannot store the record with the service manager: %s", strerror(-r));
+	return r;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static int take_over(struct restart *restart, struct image *image)
+{
+	struct server *server = restart->server;
+
+	restore_clients(server, image);
+	restore_lockers(server, image);
+	restore_what_they_had(server, image);
+	restore_finish(server->registry);
+	log_notice("took over %zu segments, %zu clients and %zu numbers to lock by",
+		   image->n_segments, image->n_clients, image->n_lockers);
+	return wait_for_absent(restart);
+}
+
+int restart_begin(struct restart **ret, struct server *server, struct image *image,
+		  const struct handed *handed)
+{
+	struct restart *restart = calloc(1, sizeof(*restart));
+	int r = 0;
+
+	if (!restart)
+		return -ENOMEM;
+	restart->server = server;
+	begin_record(server, image);
+	if (!image->is_empty)
+		r = take_over(restart, image);
+	if (r == 0)
+		r = keep_record(server, handed);
+	if (r < 0) {
+		restart_free(restart);
+		return r;
+	}
+	unsigned dead = bury_dead(server);
+	if (dead > 0)
+		log_notice("%u processes of those have died in the meantime", dead);
+	reaper_kick(server->reaper);
+	*ret = restart;
+	return 0;
+}
+
+struct restart *restart_free(struct restart *restart)
+{
+	if (!restart)
+		return NULL;
+	loop_event_free(restart->on_grace_over);
+	free(restart);
+	return NULL;
+}
+
+void restart_leave(struct server *server)
+{
+	if (!server->store)
+		return;
+	if (!server->registry->by_id) {
+		store_give_up(server->store);
+		return;
+	}
+	store_drain(server->store);
+	registry_leave_behind(server->registry);
+}
+
+/* --- clients that come back ------------------------------------------------------------------- */
+
+static uint32_t op_of(enum deed_kind kind)
+{
+	switch (kind) {
+	case DEED_CREATED:
+		return WIRE_CREATE;
+	case DEED_PUBLISHED:
+		return WIRE_PUBLISH;
+	case DEED_UNLINKED:
+		return WIRE_UNLINK;
+	case DEED_NONE:
+		break;
+	}
+	return 0;
+}
+
+/* The token proves that it is that client; and its numbers to lock by are its process's. */
+static bool is_the_same(const struct client *client, const struct client *absent, uint64_t token)
+{
+	return client_is_absent(absent) && !absent->is_leaving && token != 0 &&
+	       absent->session.token == token && client->process == absent->process &&
+	       (client->process || client->session.who.uid == absent->session.who.uid);
+}
+
+int restart_resume(struct client *client, const struct wire_resume *resume,
+		   struct wire_resumed *ret, struct refusal *why)
+{
+	struct client *absent = find_client(client->server, resume->client);
+
+	if (session_segments(&client->session) > 0 || client->session.published)
+		return refuse(why, REFUSAL_INVALID,
+			      "a connection is resumed before anything is attached by another");
+	if (!absent || !is_the_same(client, absent, resume->token))
+		return refuse(why, REFUSAL_NOT_FOUND,
+			      "this daemon knows nothing of the connection %" PRIu64,
+			      resume->client);
+	client_take_over(client, absent);
+	const struct deed *last = &client->session.last;
+	*ret = (struct wire_resumed){last->number, op_of((enum deed_kind)last->kind), last->id,
+				     last->generation};
+	return 0;
+}

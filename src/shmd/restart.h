@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is left by a daemon and taken over by the next one: the segments by way of the service manager's
+ * store (store.h) and the record (core/record.h), and their clients as absent ones, which have what they
+ * had until they come back, or their process dies. A client whose process nobody watches has a time for
+ * that; and what the absent were attached to, and nobody has open any more when that time is over, is let
+ * go of.
+ */
+#ifndef SHMD_RESTART_H
+#define SHMD_RESTART_H
+
+#include "core/image.h"
+#include "core/refusal.h"
+#include "wire/protocol.h"
+
+struct client;
+struct handed;
+struct restart;
+struct server;
+
+/* Reads what was handed over. Returns 0 or -errno, and then the log says why: it is not to be touched by us.
+ * Nothing has been taken out of the store. */
+int restart_read(struct image *ret, struct handed *handed);
+
+/*
+ * Goes on with what the image says, in a server that serves nobody yet and whose registry was made of it;
+ * and begins to keep a record for the next daemon, where there is a store. `handed` tells which names are in
+ * the store for nothing. Returns 0 or -errno, and then the log says why.
+ */
+int restart_begin(struct restart **ret, struct server *server, struct image *image,
+		  const struct handed *handed);
+
+/* Waits no more for the absent. Takes NULL; returns NULL. */
+struct restart *restart_free(struct restart *restart);
+
+/* The daemon ends, and what it has stays for the next one, if it can, and if there is anything: then ending
+ * the registry and its sessions changes nothing any more. */
+void restart_leave(struct server *server);
+
+/* A client comes back: 0 or a refusal. */
+int restart_resume(struct client *client, const struct wire_resume *resume,
+		   struct wire_resumed *ret, struct refusal *why);
+
+#endif
