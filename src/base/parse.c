@@ -156,3 +156,19 @@ const char *format_duration_ms(uint64_t ms, char buffer[static FORMAT_MAX])
 {
 	return format(duration_units, ms, buffer);
 }
+
+const char *format_size_about(uint64_t bytes, char buffer[static FORMAT_MAX])
+{
+	static const char units[] = "BKMGTPE";
+	double value = (double)bytes;
+	size_t i = 0;
+
+	/* What would be written as 1024.0 is one of the next. */
+	for (; value >= 1023.95 && units[i + 1]; i++)
+		value /= 1024;
+	if (i == 0)
+		snprintf(buffer, FORMAT_MAX, "%d B", (int)value);
+	else
+		snprintf(buffer, FORMAT_MAX, "%.1f %ciB", value, units[i]);
+	return buffer;
+}

@@ -27,4 +27,7 @@ int parse_mode(const char *text, mode_t *ret);
 const char *format_size(uint64_t bytes, char buffer[static FORMAT_MAX]);
 const char *format_duration_ms(uint64_t ms, char buffer[static FORMAT_MAX]);
 
+/* Writes bytes for people, who want to know about how many: "512 B", "3.4 MiB". */
+const char *format_size_about(uint64_t bytes, char buffer[static FORMAT_MAX]);
+
 #endif

@@ -7,6 +7,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/closer.c src/shmd/closer.h \
 	src/shmd/config.c src/shmd/config.h \
 	src/shmd/dispatch.c src/shmd/dispatch.h \
+	src/shmd/handed.c src/shmd/handed.h \
 	src/shmd/helper.c src/shmd/helper.h \
 	src/shmd/listener.c src/shmd/listener.h \
 	src/shmd/loop.h \

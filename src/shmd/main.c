@@ -17,10 +17,10 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "shmd/config.h"
+#include "shmd/handed.h"
 #include "shmd/listener.h"
 #include "shmd/privilege.h"
 #include "shmd/server.h"
-#include "shmd/service.h"
 
 #define EXIT_USAGE  2
 #define EXIT_CONFIG 78 /* EX_CONFIG of sysexits.h */
@@ -217,21 +217,26 @@ static int listen_on_path(const char *path, struct listener **ret)
 
 /* What systemd hands over goes before every path. */
 static int listen_somewhere(const struct arguments *arguments, struct config *config,
-			    struct listener **ret)
+			    struct handed *handed, struct listener **ret)
 {
-	int socket = service_socket();
-
-	if (socket == -ENOENT) {
+	if (handed->socket < 0) {
 		int r = arguments->user && !arguments->socket ? make_folder(config->socket) : 0;
 		return r < 0 ? r : listen_on_path(config->socket, ret);
 	}
-	if (socket < 0) {
+	text_copy(config->socket, sizeof(config->socket), "the socket that systemd handed over");
+	return listener_adopt(ret, steal_fd(&handed->socket));
+}
+
+static int take_handed(struct handed *ret)
+{
+	int r = handed_take(ret);
+
+	if (r == -EINVAL)
 		log_error("systemd handed over something else than one listening "
 			  "SOCK_SEQPACKET socket");
-		return socket;
-	}
-	text_copy(config->socket, sizeof(config->socket), "the socket that systemd handed over");
-	return listener_adopt(ret, socket);
+	else if (r < 0 && r != -ENOENT)
+		log_error("cannot take what systemd handed over: %s", strerror(-r));
+	return r == -ENOENT ? 0 : r;
 }
 
 static void tell_ready(int fd)
@@ -246,10 +251,11 @@ static void tell_ready(int fd)
 
 static int serve(const struct arguments *arguments, struct config *config)
 {
+	CLEANUP(handed_fini) struct handed handed = {.socket = -1};
 	struct listener *listener;
 	struct server *server;
 
-	if (listen_somewhere(arguments, config, &listener) < 0)
+	if (take_handed(&handed) < 0 || listen_somewhere(arguments, config, &handed, &listener) < 0)
 		return EXIT_FAILURE;
 	if (server_new(&server, config, listener) < 0)
 		return EXIT_FAILURE;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "base/clock.h"
 #include "base/guard.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "shmd/client.h"
 #include "shmd/closer.h"
 #include "shmd/listener.h"
@@ -116,16 +118,14 @@ static void apply_config(struct server *server)
 	apply_log_level(server);
 }
 
-static void on_hangup(evutil_socket_t fd, short what, void *context)
+static int read_config_again(struct server *server, char error[static CONFIG_ERROR_MAX])
 {
-	struct server *server = context;
 	struct config config;
-	char error[CONFIG_ERROR_MAX];
+	int r = config_load(&config, server->config_file, error);
 
-	(void)fd, (void)what;
-	if (config_load(&config, server->config_file, error) < 0) {
+	if (r < 0) {
 		log_error("%s; the configuration stays as it was", error);
-		return;
+		return r;
 	}
 	/* The socket is where clients expect it: it changes with the next start. */
 	memcpy(config.socket, server->config.socket, sizeof(config.socket));
@@ -133,6 +133,17 @@ static void on_hangup(evutil_socket_t fd, short what, void *context)
 	server->config = config;
 	apply_config(server);
 	log_notice("configuration read again");
+	return 0;
+}
+
+static void on_hangup(evutil_socket_t fd, short what, void *context)
+{
+	struct server *server = context;
+	char error[CONFIG_ERROR_MAX];
+
+	(void)fd, (void)what;
+	service_reloading(server->service);
+	service_reloaded(server->service, read_config_again(server, error) < 0 ? error : NULL);
 }
 
 static void on_end(evutil_socket_t fd, short what, void *context)
@@ -141,8 +152,21 @@ static void on_end(evutil_socket_t fd, short what, void *context)
 
 	(void)what;
 	log_notice("ending on %s", strsignal((int)fd));
-	service_notify("STOPPING=1");
+	service_stopping(server->service);
 	event_base_loopbreak(server->loop);
+}
+
+static void write_status(char *ret, size_t room, void *context)
+{
+	const struct server *server = context;
+	const uint64_t *used = server->registry->quota.used;
+	const char *degraded = server->registry->degraded;
+	char size[FORMAT_MAX];
+
+	snprintf(ret, room, "%" PRIu64 " segment%s, %s, %" PRIu64 " client%s%s%s",
+		 used[QUOTA_SEGMENTS], used[QUOTA_SEGMENTS] == 1 ? "" : "s",
+		 format_size_about(used[QUOTA_BYTES], size), used[QUOTA_CLIENTS],
+		 used[QUOTA_CLIENTS] == 1 ? "" : "s", degraded[0] ? "; " : "", degraded);
 }
 
 static void on_log_due(evutil_socket_t fd, short what, void *context)
@@ -265,6 +289,8 @@ static int set_up(struct server *server)
 	if (r == 0)
 		r = notifier_new(&server->notifier, server);
 	if (r == 0)
+		r = service_new(&server->service, server->loop, write_status, server);
+	if (r == 0)
 		r = add_events(server);
 	if (r < 0)
 		log_error("cannot set up the event loop: %s", strerror(-r));
@@ -318,6 +344,7 @@ struct server *server_free(struct server *server)
 	server->reaper = reaper_free(server->reaper);
 	waker_free(server->waker);
 	notifier_free(server->notifier);
+	service_free(server->service);
 	process_table_fini(&server->processes);
 	registry_free(server->registry);
 	if (server->loop)
@@ -335,13 +362,14 @@ int server_run(struct server *server)
 	if (r < 0)
 		return r;
 	change_mask(SIG_UNBLOCK);
-	service_notify("READY=1");
+	service_ready(server->service);
 	while (!event_base_got_break(server->loop)) {
 		bool is_busy = turns_are_due(&server->turns);
 		if (event_base_loop(server->loop, EVLOOP_ONCE | (is_busy ? EVLOOP_NONBLOCK : 0)) <
 		    0)
 			return -EIO;
 		turns_serve(&server->turns);
+		service_tick(server->service);
 	}
 	return 0;
 }

@@ -22,6 +22,7 @@ struct event_base;
 struct listener;
 struct notifier;
 struct reaper;
+struct service;
 struct user;
 struct waker;
 
@@ -37,6 +38,7 @@ struct server {
 	struct waker *waker;
 	struct notifier *notifier;
 	struct listener *listener;
+	struct service *service;
 	struct process_table processes;
 	struct turns turns;
 	struct user *users;

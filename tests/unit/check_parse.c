@@ -125,6 +125,19 @@ START_TEST(sizes_are_written_exactly)
 }
 END_TEST
 
+START_TEST(sizes_for_people)
+{
+	char text[FORMAT_MAX];
+
+	ck_assert_str_eq(format_size_about(0, text), "0 B");
+	ck_assert_str_eq(format_size_about(1023, text), "1023 B");
+	ck_assert_str_eq(format_size_about(1024, text), "1.0 KiB");
+	ck_assert_str_eq(format_size_about(3565158, text), "3.4 MiB");
+	ck_assert_str_eq(format_size_about((UINT64_C(1) << 20) - 1, text), "1.0 MiB");
+	ck_assert_str_eq(format_size_about(UINT64_MAX, text), "16.0 EiB");
+}
+END_TEST
+
 START_TEST(durations_are_written_exactly)
 {
 	char text[FORMAT_MAX];
@@ -158,5 +171,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, modes);
 	tcase_add_test(tests, sizes_are_written_exactly);
 	tcase_add_test(tests, durations_are_written_exactly);
+	tcase_add_test(tests, sizes_for_people);
 	tcase_add_test(tests, what_is_written_is_read);
 }

@@ -33,6 +33,7 @@ CORE_UNITS = \
 DAEMON_UNITS = \
 	tests/unit/check_config \
 	tests/unit/check_explain \
+	tests/unit/check_handed \
 	tests/unit/check_helper \
 	tests/unit/check_notify \
 	tests/unit/check_turn \
@@ -139,6 +140,9 @@ tests_unit_check_watch_LDADD = $(UNIT_CORE)
 tests_unit_check_helper_SOURCES = tests/unit/check_helper.c $(UNIT)
 tests_unit_check_helper_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_helper_LDADD = $(UNIT_DAEMON)
+tests_unit_check_handed_SOURCES = tests/unit/check_handed.c $(UNIT)
+tests_unit_check_handed_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_handed_LDADD = $(UNIT_DAEMON)
 tests_unit_check_notify_SOURCES = tests/unit/check_notify.c $(UNIT)
 tests_unit_check_notify_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_notify_LDADD = $(UNIT_DAEMON)
