@@ -363,18 +363,36 @@ void record_flush(struct record *record)
 	}
 }
 
-void record_forget(struct record *record, struct segment *segment)
+unsigned record_stored(const struct segment *segment)
+{
+	const struct segment_keeping *keeping = &segment->keeping;
+
+	return 1 + (keeping->semaphore.inode != 0) + (keeping->ledger.inode != 0);
+}
+
+bool record_take_out(struct record *record, struct segment *segment, uint32_t *ret_key,
+		     unsigned *ret_descriptors)
 {
 	struct segment_keeping *keeping = &segment->keeping;
+	bool is_stored = keeping->is_stored;
 
 	stop_being_stale(record, segment);
 	row_clear(&keeping->row);
 	if (keeping->is_unstored) {
 		stop_being_unstored(record, segment);
 		record_return_key(record, keeping->key);
-	} else if (keeping->is_stored) {
-		loosen_key(record, keeping->key,
-			   1 + (keeping->semaphore.inode != 0) + (keeping->ledger.inode != 0));
 	}
-	keeping->is_stored = keeping->has_key = false;
+	*ret_key = keeping->key;
+	*ret_descriptors = record_stored(segment);
+	keeping->is_stored = false;
+	return is_stored;
+}
+
+void record_forget(struct record *record, struct segment *segment)
+{
+	unsigned descriptors;
+	uint32_t key;
+
+	if (record_take_out(record, segment, &key, &descriptors))
+		loosen_key(record, key, descriptors);
 }

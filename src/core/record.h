@@ -203,6 +203,11 @@ void record_flush(struct record *record);
 /* It is gone; its key is loose, if its descriptors are kept. */
 void record_forget(struct record *record, struct segment *segment);
 
+/* The same for one whose descriptors the caller takes care of, if they are kept: returns whether, and then
+ * its key, which is to be returned, and how many they are. */
+bool record_take_out(struct record *record, struct segment *segment, uint32_t *ret_key,
+		     unsigned *ret_descriptors);
+
 /* For one that was read from another's record: reserves its key. Returns 0, -EEXIST, -ENOMEM. */
 int record_take_key(struct record *record, uint32_t key);
 
@@ -212,6 +217,9 @@ void record_return_key(struct record *record, uint32_t key);
 /* How many descriptors of a segment are kept, and which: its memory, semaphore and ledger. */
 #define RECORD_DESCRIPTORS_MAX 3
 unsigned record_descriptors(const struct segment *segment, int ret[static RECORD_DESCRIPTORS_MAX]);
+
+/* How many of one that is stored are in the store. */
+unsigned record_stored(const struct segment *segment);
 
 /* They are kept from now on. */
 void record_note_stored(struct record *record, struct segment *segment);

@@ -615,7 +615,7 @@ struct estate *registry_take_emptied(struct registry *registry)
 }
 
 int registry_unlink(struct registry *registry, const struct session *session, uint64_t id,
-		    const char *name, uint64_t now, struct refusal *why)
+		    const char *name, uint64_t now, uint64_t *ret_id, struct refusal *why)
 {
 	struct segment *segment;
 	char text[SEGMENT_DESCRIPTION_MAX];
@@ -631,6 +631,7 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 		return refuse(why, REFUSAL_DENIED,
 			      "segment %s belongs to another user; uid %u may not unlink it",
 			      segment_describe_to(segment, &session->who, text), session->who.uid);
+	*ret_id = segment->id;
 	if (segment->state == SEGMENT_DROPPED)
 		return 0;
 	statistics_count(&registry->statistics, STATISTIC_UNLINKED);

@@ -151,9 +151,9 @@ int registry_wait(struct registry *registry, struct session *session, uint32_t n
 bool registry_is_newer(struct registry *registry, const char *name, uint64_t newer_than,
 		       uint64_t now);
 
-/* Drops a name, or by id the name of that segment. */
+/* Drops a name, or by id the name of that segment, and says whose that was. */
 int registry_unlink(struct registry *registry, const struct session *session, uint64_t id,
-		    const char *name, uint64_t now, struct refusal *why);
+		    const char *name, uint64_t now, uint64_t *ret_id, struct refusal *why);
 
 /* Finds what somebody may see: 0, REFUSAL_NOT_FOUND, REFUSAL_DENIED, or a bad name's refusal. */
 int registry_find(const struct registry *registry, const struct credentials *who, uint64_t id,

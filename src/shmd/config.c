@@ -43,6 +43,10 @@ static const struct option {
 	 "30s",
 	 "A client whose socket is full of replies that it does not read is disconnected after "
 	 "so long."},
+	{"daemon", "grace", &value_duration, offsetof(struct config, grace_ms), "30s",
+	 "After a restart, clients whose processes the daemon cannot watch have so long to come "
+	 "back for what they had. Of others, what no process has open any more is let go of "
+	 "then."},
 	{"daemon", "administrators", &value_administrators, offsetof(struct config, administrators),
 	 "none",
 	 "A group whose members see what root sees, and may drop any name. To attach and "

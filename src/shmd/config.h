@@ -37,6 +37,7 @@ struct config {
 	char socket[CONFIG_PATH_MAX];
 	uint64_t log_level; /* enum log_level */
 	uint64_t unread_timeout_ms;
+	uint64_t grace_ms;
 	gid_t administrators; /* ACCESS_NO_GROUP: none */
 	uint64_t clients, clients_per_user;
 	uint64_t segments, segments_per_user;

@@ -4,13 +4,17 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <semaphore.h>
+#include <string.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "shmd/client.h"
+#include "shmd/process.h"
 #include "shmd/query.h"
 #include "shmd/reply.h"
+#include "shmd/restart.h"
 #include "shmd/server.h"
 
 enum wire_code dispatch_code(enum refusal_code code)
@@ -58,6 +62,18 @@ static enum lifetime lifetime_of(uint32_t on_wire)
 	return LIFETIME_CLIENTS;
 }
 
+/* Before the segment's row is written, which makes it so. */
+static void note_deed(struct client *client, const struct reply *reply, enum deed_kind kind,
+		      uint64_t id, uint64_t generation)
+{
+	struct record *record = &client->server->registry->record;
+
+	if (!record_is_kept(record))
+		return;
+	client->session.last = (struct deed){packet_number(&reply->writer), kind, id, generation};
+	record_client(record, &client->session, client->connected_at);
+}
+
 /* --- handlers: 0, a refusal, or -errno; the reply's message is open ---------------------------- */
 
 /* Or this: the request is to be answered later. */
@@ -65,6 +81,19 @@ static enum lifetime lifetime_of(uint32_t on_wire)
 
 typedef int handler_fn(struct client *client, const void *body, struct reply *reply,
 		       struct refusal *why);
+
+/* From here on a next daemon would know the client. Without a token, it cannot come back. */
+static void note_session(struct client *client)
+{
+	struct record *record = &client->server->registry->record;
+	struct session *session = &client->session;
+
+	if (!record_is_kept(record) || getrandom(&session->token, sizeof(session->token), 0) !=
+					       (ssize_t)sizeof(session->token))
+		return;
+	session->process_start = process_start(client->process);
+	record_client(record, session, client->connected_at);
+}
 
 static int on_hello(struct client *client, const void *body, struct reply *reply,
 		    struct refusal *why)
@@ -76,11 +105,13 @@ static int on_hello(struct client *client, const void *body, struct reply *reply
 			      "protocol version %u is not served; versions %u to %u are",
 			      hello->version, WIRE_VERSION_OLDEST, WIRE_VERSION);
 	client->was_greeted = true;
+	note_session(client);
 	client->session.can_lock = hello->word_bits == 8 * sizeof(void *);
 	struct wire_welcome *welcome = packet_append(&reply->writer, sizeof(*welcome));
 	welcome->version = hello->version;
 	welcome->word_bits = 8 * sizeof(void *);
 	welcome->client = client->session.id;
+	welcome->token = client->session.token;
 	text_copy(welcome->daemon, sizeof(welcome->daemon), PACKAGE_VERSION);
 	return 0;
 }
@@ -166,9 +197,13 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 			      "a read-only descriptor comes with a segment without a name only");
 	int r = registry_create(client->server->registry, &client->session, &what,
 				clock_boottime_ns(), &grant, why);
-	if (r == 0)
-		put_grant(client, &grant, create->flags & WIRE_WANT_SEMAPHORE, reply);
-	return r;
+	if (r != 0)
+		return r;
+	if (grant.is_new && create->name[0])
+		note_deed(client, reply, DEED_CREATED, grant.segment->id,
+			  grant.segment->generation);
+	put_grant(client, &grant, create->flags & WIRE_WANT_SEMAPHORE, reply);
+	return 0;
 }
 
 static int on_attach(struct client *client, const void *body, struct reply *reply,
@@ -199,10 +234,13 @@ static int on_unlink(struct client *client, const void *body, struct reply *repl
 		     struct refusal *why)
 {
 	const struct wire_unlink *request = body;
+	uint64_t id;
+	int r = registry_unlink(client->server->registry, &client->session, request->id,
+				request->name, clock_boottime_ns(), &id, why);
 
-	(void)reply;
-	return registry_unlink(client->server->registry, &client->session, request->id,
-			       request->name, clock_boottime_ns(), why);
+	if (r == 0)
+		note_deed(client, reply, DEED_UNLINKED, id, 0);
+	return r;
 }
 
 static int on_keep(struct client *client, const void *body, struct reply *reply,
@@ -227,6 +265,7 @@ static int on_publish(struct client *client, const void *body, struct reply *rep
 		return r;
 	struct wire_published *published = packet_append(&reply->writer, sizeof(*published));
 	published->generation = generation;
+	note_deed(client, reply, DEED_PUBLISHED, publish->id, generation);
 	return 0;
 }
 
@@ -284,15 +323,15 @@ static int on_cancel(struct client *client, const void *body, struct reply *repl
 	return 0;
 }
 
-/* A client that this daemon has not heard of before. */
 static int on_resume(struct client *client, const void *body, struct reply *reply,
 		     struct refusal *why)
 {
-	const struct wire_resume *resume = body;
+	struct wire_resumed resumed;
+	int r = restart_resume(client, body, &resumed, why);
 
-	(void)client, (void)reply;
-	return refuse(why, REFUSAL_NOT_FOUND,
-		      "this daemon knows nothing of the connection %" PRIu64, resume->client);
+	if (r == 0)
+		memcpy(packet_append(&reply->writer, sizeof(resumed)), &resumed, sizeof(resumed));
+	return r;
 }
 
 static int on_confirm(struct client *client, const void *body, struct reply *reply,
@@ -379,6 +418,7 @@ static void serve(struct client *client, const struct packet_message *request, s
 		packet_drop(&reply->writer);
 	else
 		finish(client, r, &why, reply->n_fds - before, reply);
+	server_note_changes(client->server);
 }
 
 void dispatch_refuse(struct client *client, const struct packet_message *request,
@@ -399,6 +439,7 @@ void dispatch_wait(struct client *client, struct wait *wait, struct reply *reply
 	int r = attach_waited(client, wait->name->name, wait->flags, reply, &why);
 	finish(client, r, &why, reply->n_fds, reply);
 	wait_free(&registry->waits, wait);
+	server_note_changes(client->server);
 }
 
 void dispatch(struct client *client, const struct packet_message *requests, unsigned n,

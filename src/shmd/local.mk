@@ -19,8 +19,10 @@ libdaemon_la_SOURCES = \
 	src/shmd/query.c src/shmd/query.h \
 	src/shmd/reaper.c src/shmd/reaper.h \
 	src/shmd/reply.c src/shmd/reply.h \
+	src/shmd/restart.c src/shmd/restart.h \
 	src/shmd/server.c src/shmd/server.h \
 	src/shmd/service.c src/shmd/service.h \
+	src/shmd/store.c src/shmd/store.h \
 	src/shmd/turn.c src/shmd/turn.h \
 	src/shmd/unread.c src/shmd/unread.h \
 	src/shmd/usage.c src/shmd/usage.h \

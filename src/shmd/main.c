@@ -20,7 +20,11 @@
 #include "shmd/handed.h"
 #include "shmd/listener.h"
 #include "shmd/privilege.h"
+#include "shmd/restart.h"
 #include "shmd/server.h"
+
+/* Seconds; log lines about it come no faster. */
+#define FAILED_START_PAUSE 2
 
 #define EXIT_USAGE  2
 #define EXIT_CONFIG 78 /* EX_CONFIG of sysexits.h */
@@ -249,22 +253,44 @@ static void tell_ready(int fd)
 	close_fd(fd);
 }
 
+/* The service manager tries again, at once and for ever: so that a failed start is no end, which would
+ * empty its store. */
+static int give_up(const struct handed *handed)
+{
+	if (handed->n > 0) {
+		log_error("what the daemon before this one has left stays in the service manager's "
+			  "store: nothing is lost until the service is stopped");
+		sleep(FAILED_START_PAUSE);
+	}
+	return EXIT_FAILURE;
+}
+
 static int serve(const struct arguments *arguments, struct config *config)
 {
 	CLEANUP(handed_fini) struct handed handed = {.socket = -1};
 	struct listener *listener;
 	struct server *server;
 
-	if (take_handed(&handed) < 0 || listen_somewhere(arguments, config, &handed, &listener) < 0)
+	if (take_handed(&handed) < 0)
 		return EXIT_FAILURE;
-	if (server_new(&server, config, listener) < 0)
-		return EXIT_FAILURE;
+	struct image image;
+	int r = restart_read(&image, &handed);
+	if (r == 0)
+		r = listen_somewhere(arguments, config, &handed, &listener);
+	if (r < 0) {
+		image_fini(&image);
+		return give_up(&handed);
+	}
+	r = server_new(&server, config, listener, &image, &handed);
+	image_fini(&image);
+	if (r < 0)
+		return give_up(&handed);
 	server->config_file = arguments->config_file;
 	server->log_level_override = arguments->level;
 	log_notice("version " PACKAGE_VERSION ", instance %s, serving %s",
 		   server->registry->instance.name, config->socket);
 	tell_ready(arguments->ready_fd);
-	int r = server_run(server);
+	r = server_run(server);
 	server_free(server);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -409,7 +409,7 @@ int query_status(struct client *client, const void *body, struct reply *reply, s
 	status->bytes = quota->used[QUOTA_BYTES];
 	status->heap_bytes = usage_heap();
 	status->descriptors = usage_descriptors();
-	text_copy(status->degraded, sizeof(status->degraded), server->registry->degraded);
+	text_copy(status->degraded, sizeof(status->degraded), server_trouble(server));
 	put_counters(&server->registry->statistics, reply);
 	put_limits(quota, &client->session.who, reply);
 	return 0;

@@ -15,6 +15,7 @@
 #include "shmd/helper.h"
 #include "shmd/loop.h"
 #include "shmd/process.h"
+#include "shmd/store.h"
 #include "shmd/turn.h"
 
 /* Segments decided about before others get their turn: some 10 us each, and tenths of a millisecond
@@ -27,6 +28,7 @@
 
 struct reaper {
 	struct registry *registry;
+	struct store *store; /* NULL: there is none */
 	struct helper *helper;
 	int timerfd;        /* CLOCK_BOOTTIME, which libevent's own timers do not know */
 	uint64_t armed_for; /* what it stands at; 0: off */
@@ -42,12 +44,17 @@ struct closing {
 	struct reaper *reaper;
 	struct segment *segment;
 	int fds[2];
+	bool is_stored;
+	uint32_t key; /* in the store */
+	unsigned descriptors;
 };
 
 static void close_them(struct helper_job *job)
 {
 	struct closing *closing = (struct closing *)job;
 
+	if (closing->is_stored)
+		store_remove_and_wait(closing->key);
 	close_fd(closing->fds[0]);
 	close_fd(closing->fds[1]);
 }
@@ -57,7 +64,17 @@ static void closed(struct helper_job *job)
 	struct closing *closing = (struct closing *)job;
 
 	registry_forget(closing->reaper->registry, closing->segment);
+	if (closing->is_stored)
+		store_note_removed(closing->reaper->store, closing->key, closing->descriptors);
 	free(closing);
+}
+
+static void hand_over(struct reaper *reaper, struct closing *closing)
+{
+	closing->is_stored = reaper->store &&
+			     record_take_out(&reaper->registry->record, closing->segment,
+					     &closing->key, &closing->descriptors);
+	helper_submit(reaper->helper, &closing->job);
 }
 
 static void close_unused(struct reaper *reaper)
@@ -69,7 +86,7 @@ static void close_unused(struct reaper *reaper)
 		struct closing *closing = is_small ? NULL : malloc(sizeof(*closing));
 		if (closing) {
 			*closing = one;
-			helper_submit(reaper->helper, &closing->job);
+			hand_over(reaper, closing);
 		} else {
 			/* Without memory, a large one too: late for the others, but not lost. */
 			close_them(&one.job);
@@ -193,6 +210,11 @@ int reaper_new(struct reaper **ret, struct event_base *loop, struct turns *turns
 	}
 	*ret = reaper;
 	return 0;
+}
+
+void reaper_set_store(struct reaper *reaper, struct store *store)
+{
+	reaper->store = store;
 }
 
 struct reaper *reaper_free(struct reaper *reaper)

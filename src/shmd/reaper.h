@@ -11,10 +11,14 @@
 
 struct event_base;
 struct reaper;
+struct store;
 struct turns;
 
 int reaper_new(struct reaper **ret, struct event_base *loop, struct turns *turns,
 	       struct registry *registry);
+
+/* From now on segments are stored there, too: what is large is taken out before it is closed. */
+void reaper_set_store(struct reaper *reaper, struct store *store);
 
 /* Waits until everything that was handed to the helper is closed. Returns NULL. */
 struct reaper *reaper_free(struct reaper *reaper);

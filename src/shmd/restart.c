@@ -199,6 +199,7 @@ static void begin_record(struct server *server, const struct image *image)
 		r = record_begin(record, image->epoch + 1, server->registry->instance.name);
 	if (r == 0) {
 		record_next_id(record, server->registry->next_id);
+		reaper_set_store(server->reaper, server->store);
 		return;
 	}
 	server->store = store_free(server->store);
@@ -225,12 +226,8 @@ static void clear_store(struct server *server, const struct handed *handed)
 	const struct segment *segment;
 	uint32_t key;
 
-	for (segment = server->registry->by_id; segment; segment = segment->by_id.next) {
-		const struct segment_keeping *keeping = &segment->keeping;
-		store_note_found(server->store, keeping->key,
-				 1 + (keeping->semaphore.inode != 0) +
-					 (keeping->ledger.inode != 0));
-	}
+	for (segment = server->registry->by_id; segment; segment = segment->by_id.next)
+		store_note_found(server->store, segment->keeping.key, record_stored(segment));
 	for (size_t i = 0; i < handed->n; i++) {
 		const char *name = handed->stored[i].name;
 		if (is_record_name(name))

@@ -15,13 +15,16 @@
 #include "base/guard.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "core/restore.h"
 #include "shmd/client.h"
 #include "shmd/closer.h"
 #include "shmd/listener.h"
 #include "shmd/loop.h"
 #include "shmd/notifier.h"
 #include "shmd/reaper.h"
+#include "shmd/restart.h"
 #include "shmd/service.h"
+#include "shmd/store.h"
 #include "shmd/user.h"
 #include "shmd/waker.h"
 
@@ -55,8 +58,13 @@ static void on_closer_full(bool is_full, void *context)
 		listener_hold(server->listener, is_full);
 }
 
-/* A process that is dead has let go of all it had, also where a child holds its sockets. */
-static void bury(struct server *server, struct process *process)
+void server_note_changes(struct server *server)
+{
+	store_push(server->store);
+	record_flush(&server->registry->record);
+}
+
+void server_bury(struct server *server, struct process *process)
 {
 	struct client *next;
 
@@ -82,7 +90,7 @@ static void on_death(evutil_socket_t fd, short what, void *context)
 		dead = process_table_next_dead(&server->processes);
 		if (!dead)
 			break;
-		bury(server, dead);
+		server_bury(server, dead);
 	}
 	reaper_kick(server->reaper);
 }
@@ -156,11 +164,18 @@ static void on_end(evutil_socket_t fd, short what, void *context)
 	event_base_loopbreak(server->loop);
 }
 
+const char *server_trouble(const struct server *server)
+{
+	const char *trouble = store_trouble(server->store);
+
+	return trouble[0] ? trouble : server->registry->degraded;
+}
+
 static void write_status(char *ret, size_t room, void *context)
 {
 	const struct server *server = context;
 	const uint64_t *used = server->registry->quota.used;
-	const char *degraded = server->registry->degraded;
+	const char *degraded = server_trouble(server);
 	char size[FORMAT_MAX];
 
 	snprintf(ret, room, "%" PRIu64 " segment%s, %s, %" PRIu64 " client%s%s%s",
@@ -261,12 +276,13 @@ static void check_descriptors(const struct server *server)
 	stretch_table(needed < limit.rlim_cur ? needed : limit.rlim_cur);
 }
 
-static int set_up(struct server *server)
+static int set_up(struct server *server, struct image *image)
 {
 	struct quota_limits limits;
 
 	read_limits(server, &limits);
-	int r = registry_new(&server->registry, &limits, SHM_FOLDER, clock_realtime_ns());
+	int r = restore_registry(&server->registry, &limits, SHM_FOLDER, clock_realtime_ns(),
+				 image);
 	if (r < 0) {
 		log_error("cannot use %s for semaphores: %s", SHM_FOLDER, strerror(-r));
 		return r;
@@ -297,7 +313,8 @@ static int set_up(struct server *server)
 	return r;
 }
 
-int server_new(struct server **ret, struct config *config, struct listener *listener)
+int server_new(struct server **ret, struct config *config, struct listener *listener,
+	       struct image *image, const struct handed *handed)
 {
 	struct server *server = calloc(1, sizeof(*server));
 
@@ -313,7 +330,9 @@ int server_new(struct server **ret, struct config *config, struct listener *list
 	server->started_at = clock_boottime_ns();
 	ignore_signals();
 	check_descriptors(server);
-	int r = set_up(server);
+	int r = set_up(server, image);
+	if (r == 0)
+		r = restart_begin(&server->restart, server, image, handed);
 	if (r < 0) {
 		server_free(server);
 		return r;
@@ -330,6 +349,9 @@ struct server *server_free(struct server *server)
 	if (!server)
 		return NULL;
 	server->listener = listener_free(server->listener);
+	if (server->restart)
+		restart_leave(server);
+	server->restart = restart_free(server->restart);
 	HASH_ITER (hh, server->clients, client, next)
 		client_free(client);
 	loop_event_free(server->on_death);
@@ -347,6 +369,7 @@ struct server *server_free(struct server *server)
 	service_free(server->service);
 	process_table_fini(&server->processes);
 	registry_free(server->registry);
+	store_free(server->store);
 	if (server->loop)
 		event_base_free(server->loop);
 	config_fini(&server->config);
@@ -369,6 +392,7 @@ int server_run(struct server *server)
 		    0)
 			return -EIO;
 		turns_serve(&server->turns);
+		server_note_changes(server);
 		service_tick(server->service);
 	}
 	return 0;

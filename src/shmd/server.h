@@ -19,10 +19,15 @@ struct client;
 struct closer;
 struct event;
 struct event_base;
+struct handed;
+struct image;
 struct listener;
 struct notifier;
+struct process;
 struct reaper;
+struct restart;
 struct service;
+struct store;
 struct user;
 struct waker;
 
@@ -33,6 +38,8 @@ struct server {
 
 	struct event_base *loop;
 	struct registry *registry;
+	struct store *store;     /* NULL: nothing of it outlives the daemon */
+	struct restart *restart; /* NULL: it is being set up, or ended */
 	struct reaper *reaper;
 	struct closer *closer;
 	struct waker *waker;
@@ -63,11 +70,22 @@ struct server {
 void server_block_signals(void);
 
 /*
- * Sets everything up, but accepts nobody yet. Takes the listener over, also on failure, and
- * what the configuration owns. Returns 0 or -errno, and then the log says why.
+ * Sets everything up, with what a daemon before us has left, but accepts nobody yet. Takes the listener
+ * over, also on failure, and what the configuration and the image own. Returns 0 or -errno, and then the log
+ * says why.
  */
-int server_new(struct server **ret, struct config *config, struct listener *listener);
+int server_new(struct server **ret, struct config *config, struct listener *listener,
+	       struct image *image, const struct handed *handed);
 struct server *server_free(struct server *server);
+
+/* A process that is dead has let go of all it had, also where a child holds its sockets. */
+void server_bury(struct server *server, struct process *process);
+
+/* What it cannot do now, or "": a loss that threatens goes before what never was. */
+const char *server_trouble(const struct server *server);
+
+/* What has changed is noted for the next daemon; to be called before anybody hears of it. */
+void server_note_changes(struct server *server);
 
 /* Serves until SIGTERM or SIGINT. Returns 0 or -errno. */
 int server_run(struct server *server);

@@ -142,7 +142,7 @@ static void drop(const char *name)
 	struct session root;
 
 	enter(&root, 0, 0);
-	ck_assert_int_eq(registry_unlink(registry, &root, 0, name, 1, &why), 0);
+	ck_assert_int_eq(registry_unlink(registry, &root, 0, name, 1, &(uint64_t){0}, &why), 0);
 	leave(&root);
 }
 

@@ -170,7 +170,7 @@ static int detach(struct session *session, uint64_t id, bool read_only)
 
 static int unlink_name(struct session *session, const char *name)
 {
-	int r = registry_unlink(registry, session, 0, name, now, &why);
+	int r = registry_unlink(registry, session, 0, name, now, &(uint64_t){0}, &why);
 
 	run();
 	return r;
@@ -431,7 +431,7 @@ START_TEST(unlink_drops_the_name_alone)
 	ck_assert_uint_eq(unit_entries(unit_folder), 1);
 	ck_assert_int_eq(attach(&alice_again, 0, "a", false), REFUSAL_NOT_FOUND);
 	ck_assert_int_eq(attach(&alice_again, id, "", false), 0);
-	ck_assert_int_eq(registry_unlink(registry, &alice, id, "", now, &why), 0);
+	ck_assert_int_eq(registry_unlink(registry, &alice, id, "", now, &(uint64_t){0}, &why), 0);
 	/* The name is free at once, and means the newer one. */
 	ck_assert_uint_gt(make(&bob, "a", LIFETIME_CLIENTS)->id, id);
 	leave(&alice);
@@ -653,7 +653,7 @@ START_TEST(anonymous_is_for_its_user)
 	ck_assert_int_eq(attach(&bob, a->id, "", true), REFUSAL_NOT_FOUND);
 	ck_assert_int_eq(registry_find(registry, &bob.who, a->id, "", &found, &why),
 			 REFUSAL_NOT_FOUND);
-	ck_assert_int_eq(registry_unlink(registry, &bob, a->id, "", now, &why), REFUSAL_NOT_FOUND);
+	ck_assert_int_eq(registry_unlink(registry, &bob, a->id, "", now, &(uint64_t){0}, &why), REFUSAL_NOT_FOUND);
 	ck_assert_int_eq(attach(&alice_again, a->id, "", false), 0);
 	ck_assert_int_eq(attach(&daemon_user, a->id, "", false), 0);
 	ck_assert(!segment_is_visible(a, &bob.who));
