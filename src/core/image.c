@@ -86,7 +86,6 @@ static void refuse_row(struct image *image, const char *format, ...)
 struct source {
 	struct image_descriptor *given[RECORD_TABLES]; /* NULL: there is none */
 	struct record_head heads[RECORD_TABLES];
-	struct image_descriptor *lock;
 };
 
 /* Returns 0 or -EINVAL: it is no table. */
@@ -114,7 +113,7 @@ static int add_table(struct image *image, struct source *source, struct image_de
 	struct record_head head;
 
 	if (read_head(given->fd, &head) < 0) {
-		source->lock = given;
+		refuse_row(image, "a table of the record is none");
 		return 0;
 	}
 	if (head.version > RECORD_VERSION)
@@ -588,8 +587,11 @@ static int read_all(struct image *image, const struct source *source,
 	if (source->given[RECORD_CLIENTS])
 		image->next_client = source->heads[RECORD_CLIENTS].next_client;
 	text_copy(image->instance, sizeof(image->instance), head->instance);
-	if (source->lock)
-		image->lock_fd = steal_fd(&source->lock->fd);
+	for (size_t i = 0; i < n && !image->has_lock; i++) {
+		image->has_lock = strcmp(given[i].name, IMAGE_LOCK_NAME) == 0;
+		if (image->has_lock)
+			image->lock_fd = steal_fd(&given[i].fd);
+	}
 	int r = read_segments(image, source, given, n);
 	if (r == 0)
 		r = read_table(image, source, RECORD_CLIENTS, &image->clients, &image->n_clients);

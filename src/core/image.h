@@ -18,6 +18,9 @@
 #define IMAGE_RECORD_NAMES 2
 extern const char *const image_record_names[IMAGE_RECORD_NAMES];
 
+/* The instance's lock is kept under this one: the same descriptor from daemon to daemon. */
+#define IMAGE_LOCK_NAME "~lock"
+
 /* Under which name a record of that epoch is kept. */
 const char *image_record_name(uint64_t epoch);
 
@@ -48,6 +51,7 @@ struct image {
 	uint64_t next_id;
 	uint64_t next_client;
 	char instance[INSTANCE_NAME_SIZE];
+	bool has_lock;                  /* it came, and is kept */
 	int lock_fd;                    /* of the instance; -1: it did not come */
 	struct image_segment *segments; /* by id */
 	size_t n_segments;

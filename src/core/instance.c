@@ -86,6 +86,7 @@ static int adopt_lock(struct instance *instance, int lock)
 	if (lock >= 0 && lockfile_is_named(instance->folder, file, lock) &&
 	    flock(lock, LOCK_EX | LOCK_NB) == 0) {
 		instance->lock = lock;
+		instance->was_locked = true;
 		return 0;
 	}
 	close_fd(lock);

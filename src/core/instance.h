@@ -14,6 +14,7 @@ struct instance {
 	char name[INSTANCE_NAME_SIZE]; /* eight hexadecimal digits, drawn at random */
 	int folder;                    /* open descriptor of /dev/shm */
 	int lock;
+	bool was_locked; /* by the one that it took over */
 };
 
 /* Takes a new name and its lock. `path` is where POSIX semaphores live. Returns 0 or -errno. */

@@ -191,7 +191,8 @@ void record_client(struct record *record, struct session *session, uint64_t conn
 		.pid = (uint32_t)session->pid,
 		.uid = session->who.uid,
 		.gid = session->who.gid,
-		.can_lock = session->can_lock,
+		.flags = (session->can_lock ? RECORD_CAN_LOCK : 0) |
+			 (session->estate ? RECORD_WATCHED : 0),
 		.last = session->last,
 	};
 

@@ -104,17 +104,21 @@ struct deed {
 	uint64_t generation;
 };
 
+enum record_client_flag {
+	RECORD_CAN_LOCK = 1 << 0,
+	RECORD_WATCHED = 1 << 1, /* its process is, by its pid */
+};
+
 struct record_client {
 	struct row_head head;
 	uint64_t id;
 	uint64_t token;
-	uint64_t
-		process_start; /* in the kernel's ticks since it started; 0: nobody watches the process */
+	uint64_t process_start; /* in the kernel's ticks since it started; 0: unknown */
 	uint64_t connected_at;
 	uint32_t pid;
 	uint32_t uid;
 	uint32_t gid;
-	uint32_t can_lock;
+	uint32_t flags;
 	struct deed last;
 };
 

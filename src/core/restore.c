@@ -89,10 +89,11 @@ static void make_name_free(struct registry *registry, struct segment *segment)
 	struct segment *older = other->generation < segment->generation ? other : segment;
 	older->lineage = lineage_add(&registry->lineages, older->ownership.uid, older->name,
 				     older->size);
-	if (older == other)
-		HASH_DELETE(by_name, registry->by_name, older);
+	if (older == other) {
+		ending_drop_name(registry, other);
+		return;
+	}
 	older->name[0] = '\0';
-	older->owner = NULL;
 	semaphore_unlink(&older->semaphore, &registry->instance);
 	older->state = SEGMENT_DROPPED;
 }
@@ -284,6 +285,9 @@ void restore_bonds(struct registry *registry, uint64_t id, struct session *owner
 		publisher = NULL;
 	if (!segment || segment->state != SEGMENT_LIVE)
 		return;
+	/* Who has let go of it, or has lost the binding, is none any more, whatever the row says. */
+	if (owner && owner != publisher && !attachment_find(owner, id))
+		owner = NULL;
 	segment->owner = owner;
 	segment->publisher = publisher;
 	if (publisher)

@@ -343,6 +343,7 @@ static int read_session(struct client *client)
 	if (r < 0)
 		return r;
 	session_init(&client->session, client->server->next_client++, pid, &who);
+	record_next_client(&client->server->registry->record, client->server->next_client);
 	return 0;
 }
 
@@ -532,7 +533,7 @@ int client_restore(struct server *server, const struct record_client *row, struc
 	client->connected_at = row->connected_at;
 	client->session.token = row->token;
 	client->session.process_start = row->process_start;
-	client->session.can_lock = row->can_lock;
+	client->session.can_lock = row->flags & RECORD_CAN_LOCK;
 	client->session.last = row->last;
 	int r = set_up_absent(client, process);
 	if (r < 0) {

@@ -53,14 +53,13 @@ int restart_read(struct image *ret, struct handed *handed)
 
 /* --- clients and what they had ---------------------------------------------------------------- */
 
+/* Where nobody may read when processes began, the pid has to do. */
 static struct process *known_process(struct server *server, uint32_t pid, uint64_t start)
 {
 	struct process *process;
+	int r = process_restore(&server->processes, (pid_t)pid, start, &process);
 
-	if (pid == 0 || start == 0 ||
-	    process_restore(&server->processes, (pid_t)pid, start, &process) < 0)
-		return NULL;
-	return process;
+	return r < 0 ? NULL : process;
 }
 
 static struct client *find_client(const struct server *server, uint64_t id)
@@ -91,7 +90,10 @@ static void restore_clients(struct server *server, const struct image *image)
 
 	for (size_t i = 0; i < image->n_clients; i++) {
 		const struct record_client *row = &image->clients[i];
-		struct process *process = known_process(server, row->pid, row->process_start);
+		struct process *process = row->flags & RECORD_WATCHED
+						  ? known_process(server, row->pid,
+								  row->process_start)
+						  : NULL;
 		note_failure("client", row->id, client_restore(server, row, process, &client));
 	}
 	if (server->next_client < image->next_client)
@@ -144,16 +146,19 @@ static unsigned bury_dead(struct server *server)
 
 /* --- the time for coming back ----------------------------------------------------------------- */
 
+/* One that nobody watches is not coming any more. Another may just have nothing to say; but what nobody has
+ * open, it has let go of. */
 static void end_absence(struct server *server, struct client *client)
 {
-	if (!client->process) {
+	if (client->process)
+		restore_let_go(server->registry, &client->session, clock_boottime_ns());
+	else
 		log_about(LOG_LEVEL_NOTICE, client->session.who.uid,
 			  "client %" PRIu64 " (uid %u) did not come back", client->session.id,
 			  client->session.who.uid);
+	if (!client->process ||
+	    (session_segments(&client->session) == 0 && !client->session.published))
 		client_end(client);
-		return;
-	}
-	restore_let_go(server->registry, &client->session, clock_boottime_ns());
 }
 
 /* One client each time, so that the others are served between them. */
@@ -190,6 +195,22 @@ static int wait_for_absent(struct restart *restart)
 
 /* --- the store -------------------------------------------------------------------------------- */
 
+/* Of a segment, its memory, its semaphore, and the ledger of a semaphore with several permits. */
+static void check_room(const struct server *server)
+{
+	const struct config *config = &server->config;
+	uint64_t needed = config->segments + 2 * config->semaphores + STORE_OWN;
+	unsigned max = handed_store_max();
+
+	if (max < needed)
+		log_warning(
+			"the limits segments=%ju and semaphores=%ju may need %ju places in the "
+			"service manager's store; it has %u (FileDescriptorStoreMax=), and what "
+			"finds none would be lost by a restart",
+			(uintmax_t)config->segments, (uintmax_t)config->semaphores,
+			(uintmax_t)needed, max);
+}
+
 static void begin_record(struct server *server, const struct image *image)
 {
 	struct record *record = &server->registry->record;
@@ -198,6 +219,7 @@ static void begin_record(struct server *server, const struct image *image)
 	if (r == 0)
 		r = record_begin(record, image->epoch + 1, server->registry->instance.name);
 	if (r == 0) {
+		check_room(server);
 		record_next_id(record, server->registry->next_id);
 		reaper_set_store(server->reaper, server->store);
 		return;
@@ -216,7 +238,7 @@ static bool is_record_name(const char *name)
 	for (int i = 0; i < IMAGE_RECORD_NAMES; i++)
 		if (strcmp(name, image_record_names[i]) == 0)
 			return true;
-	return false;
+	return strcmp(name, IMAGE_LOCK_NAME) == 0;
 }
 
 /* Names under which something is stored that was not taken over: of segments that have gone, or that were
@@ -242,12 +264,16 @@ static void clear_store(struct server *server, const struct handed *handed)
 	}
 }
 
-static int keep_record(struct server *server, const struct handed *handed)
+static int keep_record(struct server *server, const struct image *image,
+		       const struct handed *handed)
 {
 	if (!server->store)
 		return 0;
 	clear_store(server, handed);
-	int r = store_record(server->store, server->registry->instance.lock);
+	const struct instance *instance = &server->registry->instance;
+	if (image->has_lock && !instance->was_locked)
+		store_remove(server->store, IMAGE_LOCK_NAME);
+	int r = store_record(server->store, instance->was_locked ? -1 : instance->lock);
 	if (r < 0)
 		log_error("cannot store the record with the service manager: %s", strerror(-r));
 	return r;
@@ -281,7 +307,7 @@ int restart_begin(struct restart **ret, struct server *server, struct image *ima
 	if (!image->is_empty)
 		r = take_over(restart, image);
 	if (r == 0)
-		r = keep_record(server, handed);
+		r = keep_record(server, image, handed);
 	if (r < 0) {
 		restart_free(restart);
 		return r;

@@ -19,18 +19,19 @@
 #include "shmd/loop.h"
 #include "shmd/notify.h"
 
-/* The record's tables and the lock. */
-#define RECORD_DESCRIPTORS (RECORD_TABLES + 1)
-
 /* MAX_ARG_STRLEN of the kernel for the variable with all names, less what else stands in it. */
 #define NAMES_MAX (128 * 1024 - 512)
 
 #define WAIT_MS 5000
 
+/* Before what failed otherwise than for want of room is tried again. */
+#define PAUSE_US 100000
+
 struct store {
 	struct notify notify;
 	struct record *record;
 	struct event *on_room;
+	struct event *on_pause_over;
 	unsigned max;
 	unsigned used;
 	size_t names; /* bytes, with what parts them */
@@ -187,13 +188,19 @@ static int push(struct store *store)
 
 void store_push(struct store *store)
 {
+	const struct timeval pause = {.tv_usec = PAUSE_US};
+
 	if (!store || (!store->record->n_loose && !store->record->unstored))
 		return;
 	int r = push(store);
-	if (r < 0)
-		note_error(store, r);
-	if (r < 0)
+	if (r == 0)
+		return;
+	note_error(store, r);
+	/* Of anything but a full queue no socket tells that it is over. */
+	if (r == -EAGAIN)
 		event_add(store->on_room, NULL);
+	else
+		event_add(store->on_pause_over, &pause);
 }
 
 static void on_room(evutil_socket_t fd, short what, void *context)
@@ -258,17 +265,18 @@ int store_record(struct store *store, int lock_fd)
 {
 	uint64_t deadline = clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC;
 	struct record *record = store->record;
-	int fds[RECORD_DESCRIPTORS];
+	int fds[RECORD_TABLES];
 
 	for (int i = 0; i < RECORD_TABLES; i++)
 		fds[i] = record->tables[i].fd;
-	fds[RECORD_TABLES] = lock_fd;
 	/* What a daemon that got no further has left there. */
 	int r = remove_within(&store->notify, image_record_name(record->epoch), deadline);
 	record_complete(record);
 	if (r == 0)
-		r = store_within(store, image_record_name(record->epoch), fds, RECORD_DESCRIPTORS,
+		r = store_within(store, image_record_name(record->epoch), fds, RECORD_TABLES,
 				 deadline);
+	if (r == 0 && lock_fd >= 0)
+		r = store_within(store, IMAGE_LOCK_NAME, &lock_fd, 1, deadline);
 	if (r == 0)
 		r = remove_within(&store->notify, image_record_name(record->epoch + 1), deadline);
 	return r;
@@ -279,6 +287,7 @@ void store_give_up(struct store *store)
 	uint64_t deadline = clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC;
 
 	remove_within(&store->notify, image_record_name(store->record->epoch), deadline);
+	remove_within(&store->notify, IMAGE_LOCK_NAME, deadline);
 }
 
 void store_remove(struct store *store, const char *name)
@@ -323,9 +332,9 @@ void store_remove_and_wait(uint32_t key)
 
 int store_new(struct store **ret, struct event_base *loop, struct record *record, unsigned max)
 {
-	struct store *store = max <= RECORD_DESCRIPTORS ? NULL : calloc(1, sizeof(*store));
+	struct store *store = max <= STORE_OWN ? NULL : calloc(1, sizeof(*store));
 
-	if (max <= RECORD_DESCRIPTORS)
+	if (max <= STORE_OWN)
 		return -ENOENT;
 	if (!store)
 		return -ENOMEM;
@@ -336,9 +345,10 @@ int store_new(struct store **ret, struct event_base *loop, struct record *record
 	}
 	store->record = record;
 	store->max = max;
-	store->used = RECORD_DESCRIPTORS;
+	store->used = STORE_OWN;
 	store->on_room = event_new(loop, store->notify.fd, EV_WRITE, on_room, store);
-	if (!store->on_room) {
+	store->on_pause_over = evtimer_new(loop, on_room, store);
+	if (!store->on_room || !store->on_pause_over) {
 		store_free(store);
 		return -ENOMEM;
 	}
@@ -351,6 +361,7 @@ struct store *store_free(struct store *store)
 	if (!store)
 		return NULL;
 	loop_event_free(store->on_room);
+	loop_event_free(store->on_pause_over);
 	notify_close(&store->notify);
 	free(store);
 	return NULL;

@@ -19,6 +19,9 @@
 struct event_base;
 struct store;
 
+/* Places in the store that are the record's, with the instance's lock; for a moment there are two records. */
+#define STORE_OWN (2 * RECORD_TABLES + 1)
+
 /*
  * A store with room for `max` descriptors, of which `used` are taken already by the segments of the record,
  * under names of so many bytes. Begins to keep the record. Returns 0; -ENOENT: there is no service manager,
@@ -32,7 +35,8 @@ struct store *store_free(struct store *store);
 /* What was found stored at the start, and is so still: of the record's segments, so many. */
 void store_note_found(struct store *store, uint32_t key, unsigned descriptors);
 
-/* Stores the record under its name, and takes out the one under the other; the instance's lock goes with it.
+/* Stores the record under its name, and takes out the one under the other. The instance's lock goes with it;
+ * -1: that is there already, and would not be stored twice.
  * May wait, for a second; for before anybody is served, and at the end. Returns 0 or -errno. */
 int store_record(struct store *store, int lock_fd);
 

@@ -123,6 +123,9 @@ static void prepare_daemon(void *argument)
 	if (null >= 0)
 		dup2(null, STDIN_FILENO);
 	dup2(STDERR_FILENO, STDOUT_FILENO);
+	/* The manager of a service that runs us is not this daemon's. */
+	unsetenv("NOTIFY_SOCKET");
+	unsetenv("LISTEN_PID");
 }
 
 static pid_t start_daemon(struct instance *instance, const struct signals *signals, int ready_fd)

@@ -23,6 +23,7 @@ SYSTEM_TESTS = \
 	tests/system/check_policy \
 	tests/system/check_protocol \
 	tests/system/check_publish \
+	tests/system/check_restart \
 	tests/system/check_service \
 	tests/system/check_storm \
 	tests/system/check_unread
@@ -152,6 +153,11 @@ tests_system_check_publish_SOURCES = tests/system/check_publish.c $(HARNESS)
 tests_system_check_publish_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_publish_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_publish_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_restart_SOURCES = tests/system/check_restart.c $(MANAGER)
+tests_system_check_restart_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_restart_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_restart_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
 
 tests_system_check_service_SOURCES = tests/system/check_service.c $(MANAGER)
 tests_system_check_service_CPPFLAGS = $(SYSTEM_CPPFLAGS)

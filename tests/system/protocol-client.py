@@ -25,7 +25,7 @@ VERSION_REFUSED = 11
 HEADER = struct.Struct("=IHHII")  # size, op, descriptors, number, code
 ERROR = struct.Struct("=512s")
 HELLO_BODY = struct.Struct("=IIII")  # version, features, word_bits, reserved
-WELCOME = struct.Struct("=IIIIQ32s")  # version, features, word_bits, reserved, client, daemon
+WELCOME = struct.Struct("=IIIIQQ32s")  # version, features, word_bits, reserved, client, daemon
 CREATE_BODY = struct.Struct("=QIIIIII208s")  # size .. flags, reserved, name
 ATTACH_BODY = struct.Struct("=QII208s")  # id, flags, reserved, name
 DETACH_BODY = struct.Struct("=QII")  # id, flags, reserved
@@ -129,7 +129,7 @@ class Client:
     def hello(self, speaks=1):
         word_bits = 8 * struct.calcsize("P")
         body, _ = self.ask(HELLO, HELLO_BODY.pack(speaks, 0, word_bits, 0))
-        version, _, _, _, client, daemon = WELCOME.unpack(body)
+        version, _, _, _, client, _token, daemon = WELCOME.unpack(body)
         return version, client, text_of(daemon)
 
     def create(self, name, size):
