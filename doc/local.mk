@@ -1,0 +1,2 @@
+# doc: what is installed beside the manual
+dist_doc_DATA = README NEWS SECURITY
