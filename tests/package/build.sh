@@ -39,7 +39,7 @@ copy_sources() {
 build() {
   mkdir "$work/shmd"
   (copy_sources "$work/shmd")
-  (cd "$work/shmd" && dpkg-buildpackage -us -uc -b -rfakeroot) >"$work/log" 2>&1 || {
+  (cd "$work/shmd" && dpkg-buildpackage -us -uc -b) >"$work/log" 2>&1 || {
     tail -n 60 "$work/log" >&2
     return 1
   }
