@@ -174,8 +174,8 @@ tests_system_check_unread_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_unread_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_unread_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
 
-SYSTEM_SHELL_TESTS = tests/system/completion.sh tests/system/examples.sh \
-	tests/system/protocol.sh tests/system/shmdctl.sh
+SYSTEM_SHELL_TESTS = tests/system/completion.sh tests/system/containers.sh \
+	tests/system/examples.sh tests/system/protocol.sh tests/system/shmdctl.sh
 TESTS += $(SYSTEM_SHELL_TESTS)
 dist_check_SCRIPTS += $(SYSTEM_SHELL_TESTS)
 EXTRA_DIST += tests/system/tap.sh tests/system/protocol-client.py
