@@ -42,6 +42,7 @@ DAEMON_UNITS = \
 	tests/unit/check_process
 CLIENT_UNITS = \
 	tests/unit/check_gate \
+	tests/unit/check_holdings \
 	tests/unit/check_notice
 
 UNITS = $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS) $(CLIENT_UNITS)
@@ -168,6 +169,9 @@ tests_unit_check_gate_LDADD = $(UNIT_CLIENT)
 tests_unit_check_notice_SOURCES = tests/unit/check_notice.c $(UNIT)
 tests_unit_check_notice_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_notice_LDADD = $(UNIT_CLIENT)
+tests_unit_check_holdings_SOURCES = tests/unit/check_holdings.c $(UNIT)
+tests_unit_check_holdings_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_holdings_LDADD = $(UNIT_CLIENT)
 ## Built with a system folder of its own, relative to where the test stands.
 tests_unit_check_config_SOURCES = tests/unit/check_config.c src/shmd/config.c $(UNIT)
 tests_unit_check_config_CPPFLAGS = $(AM_CPPFLAGS) -USYSCONFDIR -DSYSCONFDIR='"."'
