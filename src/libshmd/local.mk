@@ -11,6 +11,7 @@ libclient_la_SOURCES = \
 	src/libshmd/fork.c src/libshmd/fork.h \
 	src/libshmd/gate.c src/libshmd/gate.h \
 	src/libshmd/holdings.c src/libshmd/holdings.h \
+	src/libshmd/line.c src/libshmd/line.h \
 	src/libshmd/lock.c src/libshmd/lock.h \
 	src/libshmd/loop.c src/libshmd/loop.h \
 	src/libshmd/notice.c src/libshmd/notice.h \

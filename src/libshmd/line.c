@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#include "libshmd/line.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "libshmd/error.h"
+#include "wire/channel.h"
+
+/* Calls have positive numbers of an int. */
+#define NOT_OF_CALLS 0x80000000u
+
+/* --- packets ---------------------------------------------------------------------------------- */
+
+/* A daemon that ended with requests unread, or that refused us, says reset first, and only then what it had
+ * sent. */
+void line_receive(int socket, void *packet, line_receive_fn *receive, struct arrival *ret)
+{
+	for (int tries = 0; tries < 2; tries++) {
+		ret->size = receive(socket, packet, WIRE_PACKET_MAX, ret->fds, &ret->n_fds,
+				    &ret->lost_fds);
+		if (ret->size != -ECONNRESET)
+			break;
+	}
+}
+
+void arrival_close(struct arrival *arrival)
+{
+	for (size_t i = 0; i < arrival->n_fds; i++)
+		close_fd(arrival->fds[i]);
+	arrival->n_fds = 0;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+/* Connecting waits for room in the daemon's queue as sending does. */
+static void set_patience(int socket, int ms)
+{
+	struct timeval t = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+	setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+}
+
+int line_open(struct line *line, const char *path, int patience_ms)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char buffer[128];
+	int r;
+
+	*line->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (*line->socket < 0)
+		return error_errno(-errno, "cannot make a socket");
+	/* Zero would be no end. */
+	if (patience_ms >= 0)
+		set_patience(*line->socket, patience_ms > 0 ? patience_ms : 1);
+	text_copy(address.sun_path, sizeof(address.sun_path), path);
+	do
+		r = connect(*line->socket, (struct sockaddr *)&address, sizeof(address));
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return 0;
+	r = -errno;
+	*line->socket = close_fd(*line->socket);
+	return error_set(r, "cannot connect to %s: %s", path,
+			 strerror_r(-r, buffer, sizeof(buffer)));
+}
+
+void line_be_patient(struct line *line)
+{
+	set_patience(*line->socket, 0);
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+void line_begin(struct line *line, struct packet_writer *ret)
+{
+	packet_writer_init(ret, line->packet, WIRE_PACKET_MAX);
+}
+
+void line_put(struct line *line, struct packet_writer *writer, unsigned op, const void *body,
+	      size_t body_size)
+{
+	line->number = (line->number + 1) | NOT_OF_CALLS;
+	packet_begin(writer, op, line->number);
+	if (body_size > 0)
+		memcpy(packet_append(writer, body_size), body, body_size);
+	packet_end(writer, 0, 0);
+}
+
+static int say_end(ssize_t size)
+{
+	if (size == 0 || size == -ECONNRESET)
+		return error_set(-ECONNRESET, "the daemon closed the connection");
+	if (size == -EAGAIN)
+		return error_set(-EAGAIN, "the daemon has not answered in time");
+	return error_errno((int)size, "cannot receive from the daemon");
+}
+
+/* A peer that is gone left word of why to be received. */
+int line_exchange(struct line *line, const struct packet_writer *writer, struct arrival *ret)
+{
+	int r = channel_send(*line->socket, line->packet, writer->size, NULL, 0);
+
+	if (r == -EAGAIN)
+		return say_end(r);
+	line_receive(*line->socket, line->packet, channel_receive, ret);
+	return ret->size > 0 ? 0 : say_end(ret->size);
+}
+
+static int refusal(const struct packet_message *message)
+{
+	struct wire_error error = {0};
+
+	if (message->body_size == sizeof(error))
+		memcpy(&error, message->body, sizeof(error));
+	error.text[sizeof(error.text) - 1] = '\0';
+	return error_set(error_of_code(message->header.code), "%s", error.text);
+}
+
+int line_take_reply(struct line *line, const struct arrival *arrival, unsigned op,
+		    struct packet_message *ret)
+{
+	size_t offset = 0;
+
+	if (packet_next_reply(line->packet, (size_t)arrival->size, &offset, ret) != 1)
+		return error_set(-EPROTO, "the daemon's reply is malformed");
+	if (ret->header.code)
+		return refusal(ret);
+	if (ret->header.op != op || ret->header.number != line->number)
+		return error_set(-EPROTO, "the daemon's reply has another form");
+	return 0;
+}
+
+int line_ask(struct line *line, unsigned op, const void *body, size_t body_size, void *reply,
+	     size_t reply_size)
+{
+	struct packet_message message;
+	struct packet_writer writer;
+	struct arrival arrival;
+
+	line_begin(line, &writer);
+	line_put(line, &writer, op, body, body_size);
+	int r = line_exchange(line, &writer, &arrival);
+	if (r < 0)
+		return r;
+	arrival_close(&arrival);
+	r = line_take_reply(line, &arrival, op, &message);
+	if (r == 0 && message.body_size != reply_size)
+		r = error_set(-EPROTO, "the daemon's reply has another form");
+	if (r == 0 && reply_size > 0)
+		memcpy(reply, message.body, reply_size);
+	return r;
+}
+
+int line_greet(struct line *line, struct wire_welcome *ret)
+{
+	struct wire_hello hello = {.version = WIRE_VERSION, .word_bits = 8 * sizeof(void *)};
+
+	return line_ask(line, WIRE_HELLO, &hello, sizeof(hello), ret, sizeof(*ret));
+}
