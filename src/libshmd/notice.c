@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/single_threaded.h>
+#include <time.h>
 #include <utlist.h>
 
 /* Of one packet. */
@@ -96,19 +97,38 @@ static bool is_wanted(const struct notice *notice, const struct wire_event *even
 	       fnmatch(notice->glob, event->text, 0) == 0;
 }
 
-/* The daemon may have lost some itself: those count as many as it says. */
+/* The daemon may have lost some itself: those count as many as it says, and 0 is nobody knows how many. */
 static void count_lost(struct notice *notice, const struct wire_event *event)
 {
+	notice->has_lost = true;
 	notice->lost.kind = WIRE_EVENT_LOST;
 	notice->lost.time_ns = event->time_ns;
 	notice->lost.uid = UINT32_MAX;
+	if (event->kind == WIRE_EVENT_LOST && event->count == 0)
+		notice->has_lost_uncounted = true;
 	notice->lost.count += event->kind == WIRE_EVENT_LOST ? event->count : 1;
 }
 
-/* Whether something was lost that nobody was told of. */
-static bool has_lost(const struct notice *notice)
+/* What was lost and nobody was told of, to be told now. */
+static struct wire_event take_lost(struct notice *notice)
 {
-	return notice->lost.count > 0;
+	struct wire_event lost = notice->lost;
+
+	if (notice->has_lost_uncounted)
+		lost.count = 0;
+	notice->lost = (struct wire_event){0};
+	notice->has_lost = notice->has_lost_uncounted = false;
+	return lost;
+}
+
+void notices_lose(struct notice *notice)
+{
+	struct wire_event event = {.kind = WIRE_EVENT_LOST};
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	event.time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	count_lost(notice, &event);
 }
 
 bool notices_have_room(const struct notices *notices)
@@ -136,7 +156,7 @@ static struct notice_item *item_new(struct notices *notices, struct notice *noti
 static void queue_events(struct notices *notices, struct notice *notice,
 			 const struct wire_event *const *events, size_t n)
 {
-	size_t before = has_lost(notice) && events[0]->kind != WIRE_EVENT_LOST ? 1 : 0;
+	size_t before = notice->has_lost && events[0]->kind != WIRE_EVENT_LOST ? 1 : 0;
 	struct notice_item *item = item_new(notices, notice, before + n);
 
 	if (!item) {
@@ -148,9 +168,8 @@ static void queue_events(struct notices *notices, struct notice *notice,
 		item->events[before + i] = *events[i];
 	if (events[0]->kind == WIRE_EVENT_LOST)
 		count_lost(notice, events[0]);
-	if (has_lost(notice))
-		item->events[0] = notice->lost;
-	notice->lost = (struct wire_event){0};
+	if (notice->has_lost)
+		item->events[0] = take_lost(notice);
 	notices->n_events += item->n;
 	DL_APPEND(notices->queue, item);
 }
@@ -201,7 +220,7 @@ size_t notices_count(const struct notices *notices)
 	DL_FOREACH (notices->queue, item)
 		n += item->n - item->next_event;
 	DL_FOREACH (notices->all, notice)
-		n += has_lost(notice);
+		n += notice->has_lost;
 	return n;
 }
 
@@ -212,7 +231,7 @@ bool notices_are_queued(const struct notices *notices)
 	if (notices->queue)
 		return true;
 	DL_FOREACH (notices->all, notice)
-		if (has_lost(notice))
+		if (notice->has_lost)
 			return true;
 	return false;
 }
@@ -235,12 +254,11 @@ static bool tell_lost(struct notices *notices, struct notice_delivery *ret)
 	struct notice *notice;
 
 	DL_FOREACH (notices->all, notice) {
-		if (!has_lost(notice))
+		if (!notice->has_lost)
 			continue;
 		*ret = (struct notice_delivery){.event_fn = notice->event_fn,
 						.context = notice->context,
-						.event = notice->lost};
-		notice->lost = (struct wire_event){0};
+						.event = take_lost(notice)};
 		return true;
 	}
 	return false;

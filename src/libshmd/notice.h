@@ -35,8 +35,15 @@ struct notice {
 	void *context;             /* of either */
 	char glob[WIRE_NAME_SIZE]; /* of a subscription; "": to everything */
 	struct wire_event lost;    /* `count` of them: since the last event in the queue */
-	struct call call;          /* of a wait, and what follows too */
-	struct notice_item item;   /* its answer */
+	bool has_lost;             /* some, if not all of them were counted */
+	bool has_lost_uncounted;   /* as the connection was broken */
+	bool is_renewed;           /* a subscription: it was asked for anew */
+	union {
+		struct wire_wait wait;
+		struct wire_subscribe subscribe;
+	} request;
+	struct call call;        /* with that request, also when it is asked for anew */
+	struct notice_item item; /* of a wait, and what follows too: its answer */
 	struct wire_segment granted;
 	bool read_only;
 	bool wants_pages;
@@ -73,6 +80,9 @@ void notices_take_answer(struct notices *notices, struct notice *notice);
 /* Takes the events that the notice of that number wants, if it is still there. Returns 0; -EBADMSG:
  * the body is malformed. */
 int notices_take_events(struct notices *notices, uint32_t number, const void *body, size_t size);
+
+/* Of a subscription that is asked for anew: nobody knows what it has missed. */
+void notices_lose(struct notice *notice);
 
 /* Whether the events of one more packet, however many, would find room in the queue. */
 bool notices_have_room(const struct notices *notices);
