@@ -2,9 +2,11 @@
 #include "libshmd/call.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdalign.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <utlist.h>
@@ -13,20 +15,13 @@
 #include "base/text.h"
 #include "libshmd/connection.h"
 #include "libshmd/error.h"
+#include "libshmd/line.h"
 #include "wire/channel.h"
 #include "wire/packet.h"
 
-/* What a receive brought: a packet, or the end. */
-struct arrival {
-	ssize_t size; /* 0: the daemon closed the connection; negative: errno */
-	int fds[WIRE_DESCRIPTORS_MAX];
-	size_t n_fds;
-	int lost_fds;
-};
-
 /* --- receiving, with the connection's mutex held ---------------------------------------------- */
 
-static struct call *find_call(struct shmd *connection, uint32_t number)
+struct call *call_find(const struct shmd *connection, uint32_t number)
 {
 	struct call *call;
 
@@ -39,20 +34,43 @@ static void finish(struct shmd *connection, struct call *call, int result)
 	call->result = result;
 	call->is_done = true;
 	DL_DELETE(connection->calls, call);
-	if (call->notice)
+	if (call->notice && !call->is_starting)
 		notices_take_answer(&connection->notices, call->notice);
 }
 
-/* Nobody will answer any more. */
-static void break_off(struct shmd *connection, int why, const char *text)
+void call_finish(struct shmd *connection, struct call *call, int result, const char *text)
+{
+	if (result < 0)
+		text_copy(call->text, sizeof(call->text), text);
+	finish(connection, call, result);
+}
+
+/* Nobody will answer any more. What the daemon lets go of with the connection is let go of. */
+static void fail_calls(struct shmd *connection, int why, const char *text)
 {
 	struct call *call, *next;
 
-	connection->broken = why;
+	text_copy(connection->why, sizeof(connection->why), text);
 	DL_FOREACH_SAFE (connection->calls, call, next) {
-		text_copy(call->text, sizeof(call->text), text);
-		finish(connection, call, why);
+		call->is_unanswered = true;
+		call_finish(connection, call, call->op == WIRE_DETACH ? 0 : why, text);
 	}
+}
+
+/* For good. */
+static void break_off(struct shmd *connection, int why, const char *text)
+{
+	connection->broken = why;
+	connection->is_final = true;
+	fail_calls(connection, why, text);
+}
+
+/* The daemon has ended, perhaps to be followed by another. */
+static void break_down(struct shmd *connection)
+{
+	connection->broken = -ECONNRESET;
+	if (connection->is_ended)
+		break_off(connection, -ENOTCONN, "the connection was ended by shmd_disconnect()");
 }
 
 static void copy_text(struct call *call, const struct packet_message *message)
@@ -65,11 +83,39 @@ static void copy_text(struct call *call, const struct packet_message *message)
 	text_copy(call->text, sizeof(call->text), error.text);
 }
 
+static bool is_for_reading(const struct call *call)
+{
+	uint32_t flags = 0;
+
+	if (call->op == WIRE_ATTACH)
+		flags = ((const struct wire_attach *)call->body)->flags;
+	else if (call->op == WIRE_WAIT)
+		flags = ((const struct wire_wait *)call->body)->flags;
+	return flags & WIRE_READ_ONLY;
+}
+
+static bool is_grant(const struct call *call)
+{
+	return call->size == sizeof(struct wire_segment) &&
+	       (call->op == WIRE_CREATE || call->op == WIRE_ATTACH || call->op == WIRE_WAIT);
+}
+
+/* It is in our books from now on, whenever its caller gets round to it. */
+static void note_grant(struct shmd *connection, struct call *call)
+{
+	const struct wire_segment *granted = call->reply;
+
+	call->session = connection->resume.session;
+	if (holdings_add(&connection->holdings, granted->id, is_for_reading(call)) < 0)
+		call->lost = -ENOMEM;
+}
+
 /* Moves the reply into the call that waits for it. Descriptors that it takes are struck from the
  * arrival. */
 static void deliver(struct shmd *connection, struct call *call,
 		    const struct packet_message *message, struct arrival *arrival)
 {
+	connection->resume.n_futile = 0;
 	if (message->header.code) {
 		copy_text(call, message);
 		finish(connection, call, error_of_code(message->header.code));
@@ -77,8 +123,7 @@ static void deliver(struct shmd *connection, struct call *call,
 	}
 	if (message->header.op != call->op || message->body_size > call->room ||
 	    arrival->n_fds > CALL_FDS_MAX) {
-		text_copy(call->text, sizeof(call->text), "the daemon's reply has another form");
-		finish(connection, call, -EPROTO);
+		call_finish(connection, call, -EPROTO, "the daemon's reply has another form");
 		return;
 	}
 	if (message->body_size > 0)
@@ -87,8 +132,19 @@ static void deliver(struct shmd *connection, struct call *call,
 	call->n_fds = (unsigned)arrival->n_fds;
 	memcpy(call->fds, arrival->fds, arrival->n_fds * sizeof(int));
 	arrival->n_fds = 0;
-	call->lost_fds = arrival->lost_fds;
+	call->lost = arrival->lost_fds ? -EMFILE : 0;
+	if (is_grant(call))
+		note_grant(connection, call);
 	finish(connection, call, 0);
+}
+
+void call_take_reply(struct shmd *connection, const struct packet_message *message,
+		     struct arrival *arrival)
+{
+	struct call *call = call_find(connection, message->header.number);
+
+	if (call)
+		deliver(connection, call, message, arrival);
 }
 
 /* Returns 0, or -EBADMSG. */
@@ -101,14 +157,12 @@ static int take_message(struct shmd *connection, const struct packet_message *me
 	if (header->op == WIRE_EVENTS && !header->code)
 		return notices_take_events(&connection->notices, header->number, message->body,
 					   message->body_size);
-	struct call *call = find_call(connection, header->number);
-	if (call) {
-		deliver(connection, call, message, arrival);
-	} else if (header->number == 0 && header->code) {
+	if (header->number == 0 && header->code) {
 		struct call about = {0};
 		copy_text(&about, message);
 		break_off(connection, error_of_code(header->code), about.text);
 	}
+	call_take_reply(connection, message, arrival);
 	return 0;
 }
 
@@ -128,40 +182,22 @@ static void take_arrival(struct shmd *connection, struct arrival *arrival)
 	if (arrival->size > 0)
 		take_packet(connection, arrival);
 	else if (arrival->size == 0 || arrival->size == -ECONNRESET)
-		break_off(connection, -ECONNRESET, "the daemon closed the connection");
+		break_down(connection);
 	else
 		break_off(connection, (int)arrival->size, "cannot receive from the daemon");
-	for (size_t i = 0; i < arrival->n_fds; i++)
-		close_fd(arrival->fds[i]);
+	arrival_close(arrival);
 	connection_update_loop(connection);
-}
-
-typedef ssize_t receive_fn(int socket, void *bytes, size_t room,
-			   int fds[static WIRE_DESCRIPTORS_MAX], size_t *ret_n_fds,
-			   int *ret_truncated);
-
-/* A connection that was refused says reset first, and only then why. */
-static void receive(const struct shmd *connection, receive_fn *receive_packet,
-		    struct arrival *arrival)
-{
-	for (int tries = 0; tries < 2; tries++) {
-		arrival->size = receive_packet(connection->socket, connection->packet,
-					       WIRE_PACKET_MAX, arrival->fds, &arrival->n_fds,
-					       &arrival->lost_fds);
-		if (arrival->size != -ECONNRESET)
-			break;
-	}
 }
 
 /* Receives one packet for whoever it is for; the mutex is open meanwhile. Returns 0, or -EINTR where
  * receive_packet does. */
-static int receive_for_all(struct shmd *connection, receive_fn *receive_packet)
+static int receive_for_all(struct shmd *connection, line_receive_fn *receive_packet)
 {
 	struct arrival arrival;
 
 	connection->is_read = true;
 	pthread_mutex_unlock(&connection->mutex);
-	receive(connection, receive_packet, &arrival);
+	line_receive(connection->socket, connection->packet, receive_packet, &arrival);
 	pthread_mutex_lock(&connection->mutex);
 	connection->is_read = false;
 	if (arrival.size != -EINTR)
@@ -176,7 +212,7 @@ static bool receive_one_now(struct shmd *connection)
 {
 	struct arrival arrival;
 
-	receive(connection, channel_receive_now, &arrival);
+	line_receive(connection->socket, connection->packet, channel_receive_now, &arrival);
 	if (arrival.size == -EAGAIN)
 		return false;
 	take_arrival(connection, &arrival);
@@ -227,30 +263,125 @@ static void wait_writable(struct shmd *connection)
 	pthread_mutex_lock(&connection->mutex);
 }
 
-/* Returns 0, or why there will be no room any more. */
-static int make_room(struct shmd *connection)
+/* The daemon reads no requests while our socket is full of its replies: so those are taken in, as else
+ * each would wait for the other. */
+static void make_room(struct shmd *connection)
 {
-	pthread_mutex_lock(&connection->mutex);
-	if (connection->broken == 0 && connection->is_read)
+	if (connection->is_read)
 		wait_writable(connection);
-	else if (connection->broken == 0)
+	else
 		read_until_writable(connection);
-	int r = connection->broken < 0 ? -ECONNRESET : 0;
-	pthread_mutex_unlock(&connection->mutex);
+}
+
+#define REQUEST_MAX 1024
+
+static int send_request(const struct shmd *connection, const struct call *call)
+{
+	alignas(8) char packet[REQUEST_MAX];
+	struct packet_writer writer;
+
+	packet_writer_init(&writer, packet, sizeof(packet));
+	packet_begin(&writer, call->op, call->number);
+	if (call->body_size > 0)
+		memcpy(packet_append(&writer, call->body_size), call->body, call->body_size);
+	packet_end(&writer, 0, 0);
+	return channel_send_now(connection->socket, packet, writer.size);
+}
+
+static bool is_gone(int r)
+{
+	return r == -EPIPE || r == -ECONNRESET || r == -ECONNREFUSED || r == -ENOTCONN;
+}
+
+/* The daemon is gone, and left word of why to be received, or replies. */
+static void take_in_last(struct shmd *connection)
+{
+	if (connection->is_read)
+		pthread_cond_wait(&connection->changed, &connection->mutex);
+	else if (!receive_one_now(connection))
+		break_down(connection);
+}
+
+/* Those that have been sent come first in the list. */
+static struct call *first_unsent(struct shmd *connection)
+{
+	struct call *call = connection->calls ? connection->calls->prev : NULL;
+
+	if (!call || call->is_sent)
+		return NULL;
+	while (call != connection->calls && !call->prev->is_sent)
+		call = call->prev;
+	return call;
+}
+
+static void send_first(struct shmd *connection)
+{
+	struct call *call = first_unsent(connection);
+	int r = send_request(connection, call);
+
+	call->is_sent = r == 0;
+	if (r == -EAGAIN)
+		make_room(connection);
+	else if (is_gone(r))
+		take_in_last(connection);
+	else if (r < 0)
+		call_finish(connection, call, r, "cannot send to the daemon");
+}
+
+/* Sends the calls that have not been sent, up to that one, with the mutex held, which may be opened
+ * meanwhile. Whoever mends the connection sends it, too. */
+static void send_up_to(struct shmd *connection, const struct call *call)
+{
+	while (connection->broken == 0 && !call->is_done && !call->is_sent)
+		send_first(connection);
+}
+
+/* --- mending ---------------------------------------------------------------------------------- */
+
+static int mend(struct shmd *connection, int patience_ms)
+{
+	int r = -ECONNRESET;
+
+	/* One daemon may end after the other. */
+	while (r == -ECONNRESET && !connection->is_ended) {
+		if (resume_is_futile(&connection->resume))
+			return error_set(r, "it ends whenever it is asked, without an answer");
+		r = resume_once(connection, patience_ms);
+	}
 	return r;
 }
 
-/* The daemon reads no requests while our socket is full of its replies: so those are taken in, as else
- * each would wait for the other. */
-static int send_packet(struct shmd *connection, const void *packet, size_t size)
+static int fail_mending(struct shmd *connection)
 {
-	int r = channel_send_now(connection->socket, packet, size);
+	char text[WIRE_TEXT_SIZE];
 
-	while (r == -EAGAIN) {
-		r = make_room(connection);
-		if (r == 0)
-			r = channel_send_now(connection->socket, packet, size);
-	}
+	if (connection->is_ended)
+		return break_down(connection), -ECONNRESET;
+	snprintf(text, sizeof(text), "the daemon has ended, and nobody takes its place: %.400s",
+		 shmd_error_message());
+	connection->resume.n_futile = 0;
+	fail_calls(connection, -ECONNRESET, text);
+	return -ECONNRESET;
+}
+
+static void send_again(struct shmd *connection)
+{
+	while (connection->broken == 0 && first_unsent(connection))
+		send_first(connection);
+}
+
+int call_mend(struct shmd *connection, int patience_ms)
+{
+	connection->is_read = true;
+	int r = mend(connection, patience_ms);
+	connection->is_read = false;
+	if (r < 0 && r != -EAGAIN)
+		r = fail_mending(connection);
+	/* Somebody else may have to mend now. */
+	pthread_cond_broadcast(&connection->changed);
+	if (r == 0)
+		send_again(connection);
+	connection_update_loop(connection);
 	return r;
 }
 
@@ -262,45 +393,32 @@ static uint32_t next_number(struct shmd *connection)
 {
 	do
 		connection->last_number = connection->last_number % INT32_MAX + 1;
-	while (find_call(connection, connection->last_number) ||
+	while (call_find(connection, connection->last_number) ||
 	       notices_find(&connection->notices, connection->last_number));
 	return connection->last_number;
 }
 
+/* What is about to be let go of is not confirmed to the next daemon. */
+static void note_detach(struct shmd *connection, const struct wire_detach *detach)
+{
+	holdings_remove(&connection->holdings, detach->id, detach->flags & WIRE_READ_ONLY);
+}
+
 static int begin(struct shmd *connection, struct call *call)
 {
-	int r = connection->broken;
-
+	if (connection->is_final)
+		return error_set(connection->broken, "the connection to the daemon is gone: %s",
+				 connection->why);
+	int r = resume_check_session(&connection->resume, call->needs_session);
 	if (r < 0)
-		return error_set(r, "the connection to the daemon is gone");
+		return r;
 	call->number = next_number(connection);
 	DL_APPEND(connection->calls, call);
 	if (call->notice)
 		notices_add(&connection->notices, call->notice, call->number);
+	if (call->op == WIRE_DETACH)
+		note_detach(connection, call->body);
 	return 0;
-}
-
-#define REQUEST_MAX 1024
-
-/* Returns its size. */
-static size_t write_request(const struct call *call, char packet[static REQUEST_MAX])
-{
-	struct packet_writer writer;
-
-	packet_writer_init(&writer, packet, REQUEST_MAX);
-	packet_begin(&writer, call->op, call->number);
-	if (call->body_size > 0)
-		memcpy(packet_append(&writer, call->body_size), call->body, call->body_size);
-	packet_end(&writer, 0, 0);
-	return writer.size;
-}
-
-static int send_request(struct shmd *connection, const struct call *call)
-{
-	alignas(8) char packet[REQUEST_MAX];
-	size_t size = write_request(call, packet);
-
-	return send_packet(connection, packet, size);
 }
 
 static void wait_for_reply(struct shmd *connection, struct call *call)
@@ -308,6 +426,8 @@ static void wait_for_reply(struct shmd *connection, struct call *call)
 	while (!call->is_done) {
 		if (connection->is_read)
 			pthread_cond_wait(&connection->changed, &connection->mutex);
+		else if (connection->broken < 0)
+			call_mend(connection, -1);
 		else
 			receive_for_all(connection, channel_receive);
 	}
@@ -346,6 +466,12 @@ static struct timespec left_until(const struct timespec *deadline)
 	return now;
 }
 
+static int milliseconds(const struct timespec *t)
+{
+	return t->tv_sec < INT_MAX / 1000 ? (int)(t->tv_sec * 1000 + t->tv_nsec / 1000000)
+					  : INT_MAX;
+}
+
 /* Waits as the thread that reads for all; the mutex is open meanwhile. 0: there is something to read. */
 static int wait_readable(struct shmd *connection, const struct timespec *deadline)
 {
@@ -380,13 +506,27 @@ static int receive_until(struct shmd *connection, const struct timespec *deadlin
 	return r < 0 ? r : receive_for_all(connection, channel_receive);
 }
 
+/* Each step of it has the patience that is left. */
+static int mend_until(struct shmd *connection, const struct timespec *deadline)
+{
+	struct timespec left = deadline ? left_until(deadline) : (struct timespec){0};
+	int r = call_mend(connection, deadline ? milliseconds(&left) : -1);
+
+	return r == -EAGAIN ? -ETIMEDOUT : 0;
+}
+
 static int wait_until(struct shmd *connection, struct call *call, const struct timespec *deadline)
 {
 	int r = 0;
 
-	while (!call->is_done && r == 0)
-		r = connection->is_read ? wait_for_turn(connection, deadline)
-					: receive_until(connection, deadline);
+	while (!call->is_done && r == 0) {
+		if (connection->is_read)
+			r = wait_for_turn(connection, deadline);
+		else if (connection->broken < 0)
+			r = mend_until(connection, deadline);
+		else
+			r = receive_until(connection, deadline);
+	}
 	return call->is_done ? 0 : r;
 }
 
@@ -394,24 +534,12 @@ int call_result(struct call *call)
 {
 	if (call->result < 0)
 		return error_set(call->result, "%s", call->text);
-	if (!call->lost_fds)
+	if (!call->lost)
 		return 0;
 	call_close(call);
-	return error_set(-EMFILE, "this process has no descriptor left (RLIMIT_NOFILE)");
-}
-
-static bool is_gone(int r)
-{
-	return r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN;
-}
-
-/* A peer that is gone left word of why to be received; with any other failure nothing will come. */
-static void abandon_unsent(struct shmd *connection, struct call *call, int r)
-{
-	if (r == 0 || is_gone(r) || call->is_done)
-		return;
-	text_copy(call->text, sizeof(call->text), "cannot send to the daemon");
-	finish(connection, call, r);
+	return call->lost == -EMFILE
+		       ? error_set(-EMFILE, "this process has no descriptor left (RLIMIT_NOFILE)")
+		       : error_errno(call->lost, "cannot note what is attached");
 }
 
 /* Sends it. Returns 0 with the mutex held, for the caller to wait and to unlock; or a negative errno. */
@@ -419,13 +547,11 @@ static int ask(struct shmd *connection, struct call *call)
 {
 	pthread_mutex_lock(&connection->mutex);
 	int r = begin(connection, call);
-	pthread_mutex_unlock(&connection->mutex);
 	if (r < 0)
-		return r;
-	r = send_request(connection, call);
-	pthread_mutex_lock(&connection->mutex);
-	abandon_unsent(connection, call, r);
-	return 0;
+		pthread_mutex_unlock(&connection->mutex);
+	else
+		send_up_to(connection, call);
+	return r;
 }
 
 static int exchange(struct shmd *connection, struct call *call)
@@ -439,12 +565,25 @@ static int exchange(struct shmd *connection, struct call *call)
 	return call_result(call);
 }
 
+/* A call that no daemon has heard of, as the connection is broken, is just dropped. */
+static bool drop(struct shmd *connection, struct call *call, int why)
+{
+	pthread_mutex_lock(&connection->mutex);
+	bool is_broken = connection->broken < 0;
+	if (is_broken && !call->is_done)
+		finish(connection, call, why);
+	pthread_mutex_unlock(&connection->mutex);
+	return is_broken;
+}
+
 /* Calls it off. The daemon answers in order: what it had answered before is here by then, and counts. */
 static int call_off(struct shmd *connection, struct call *call, int why)
 {
 	struct wire_cancel cancel = {.number = call->number};
 	struct call off = {.op = WIRE_CANCEL, .body = &cancel, .body_size = sizeof(cancel)};
 
+	if (drop(connection, call, why))
+		return call->result;
 	exchange(connection, &off);
 	pthread_mutex_lock(&connection->mutex);
 	if (!call->is_done)
@@ -468,41 +607,47 @@ static int exchange_within(struct shmd *connection, struct call *call, int timeo
 	return call_result(call);
 }
 
-/* What was not sent, and nobody has been told of, is the caller's again. Else it is called back. */
-static int take_back_unsent(struct shmd *connection, uint32_t number, int r)
+/* Until it was sent once, or is done. */
+static void wait_until_sent(struct shmd *connection, struct call *call)
 {
-	struct call *call = r < 0 ? find_call(connection, number) : NULL;
+	send_up_to(connection, call);
+	while (!call->is_done && !call->is_sent) {
+		if (connection->broken == 0)
+			send_up_to(connection, call);
+		else if (connection->is_read)
+			pthread_cond_wait(&connection->changed, &connection->mutex);
+		else
+			call_mend(connection, -1);
+	}
+}
 
-	if (!call)
-		return 0;
-	call_forget(connection, call);
-	notices_remove(&connection->notices, call->notice);
-	return is_gone(r) ? error_set(-ECONNRESET, "the connection to the daemon is gone")
-			  : error_errno(r, "cannot send to the daemon");
+/* What was not sent, and nobody has been told of, is the caller's again. Else it is called back. */
+static int end_start(struct shmd *connection, struct call *call)
+{
+	int r = (int)call->number;
+
+	call->is_starting = false;
+	if (call->is_done && (call->is_unanswered || !call->is_sent)) {
+		notices_remove(&connection->notices, call->notice);
+		return call_result(call);
+	}
+	if (call->is_done)
+		notices_take_answer(&connection->notices, call->notice);
+	return r;
 }
 
 int call_start(struct shmd *connection, struct call *call)
 {
-	alignas(8) char packet[REQUEST_MAX];
-	size_t size = 0;
-	uint32_t number = 0;
-
 	pthread_mutex_lock(&connection->mutex);
+	call->is_starting = true;
 	int r = begin(connection, call);
 	if (r == 0) {
-		size = write_request(call, packet);
-		number = call->number;
+		wait_until_sent(connection, call);
+		r = end_start(connection, call);
+		connection_update_loop(connection);
 	}
 	pthread_mutex_unlock(&connection->mutex);
-	if (r < 0)
-		return r;
-	/* From here on another thread may have called back for it, and freed it. */
-	r = send_packet(connection, packet, size);
-	pthread_mutex_lock(&connection->mutex);
-	r = take_back_unsent(connection, number, r);
-	connection_update_loop(connection);
-	pthread_mutex_unlock(&connection->mutex);
-	return r < 0 ? r : (int)number;
+	return r;
 }
 
 void call_forget(struct shmd *connection, struct call *call)

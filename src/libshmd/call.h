@@ -12,8 +12,10 @@
 
 #include "wire/protocol.h"
 
-struct shmd;
+struct arrival;
 struct notice;
+struct packet_message;
+struct shmd;
 
 /* The descriptors of a reply, in their order; the later ones may be missing. One that can only read the
  * segment comes behind those that there are. */
@@ -31,11 +33,16 @@ struct call {
 	size_t size;
 	int fds[CALL_FDS_MAX];
 	unsigned n_fds;
-	bool lost_fds; /* some did not arrive: this process's table is full */
+	int lost; /* why a grant is of no use and is to be given back: -EMFILE, -ENOMEM; 0: it is */
 
-	struct notice *notice; /* that it begins: a wait's, which nobody waits for; or NULL */
+	struct notice *notice;  /* that it begins: a wait's, which nobody waits for; or NULL */
+	unsigned needs_session; /* of the handle that it is about; 0: any will do */
+	unsigned session;       /* the one that answered it */
 	uint32_t number;
+	bool is_sent;     /* by the socket that the connection has now, or had until it broke */
+	bool is_starting; /* the notice is still the caller's */
 	bool is_done;
+	bool is_unanswered; /* done, as the connection could not be mended */
 	int result;
 	char text[WIRE_TEXT_SIZE]; /* the daemon's sentence, where it refused */
 	struct call *prev, *next;
@@ -43,8 +50,9 @@ struct call {
 
 /*
  * Sends the request and waits for the reply. Returns 0, or a negative errno with the thread's message
- * set: the daemon's refusal, -ECONNRESET, -EPROTO, -EMFILE (a descriptor was lost; what came is
- * closed). The connection must be one of this process's (connection_enter()).
+ * set: the daemon's refusal; -ECONNRESET: the connection broke and could not be mended; -ESTALE: the daemon
+ * knows nothing of its session; -EPROTO; what a grant was lost by, and then what came is closed. The
+ * connection must be one of this process's (connection_enter()).
  */
 int call_perform(struct shmd *connection, struct call *call);
 
@@ -64,6 +72,23 @@ int call_start(struct shmd *connection, struct call *call);
 
 /* What call_perform() would have returned for a call that is done. */
 int call_result(struct call *call);
+
+/* With the connection's mutex held, which is opened meanwhile, and nobody reading: mends a connection that
+ * is broken, and goes on with all calls. With no end to its patience (-1), or so many milliseconds. Returns
+ * 0; -EAGAIN: it is still broken, and the calls are under way; -ECONNRESET: they have failed. */
+int call_mend(struct shmd *connection, int patience_ms);
+
+/* --- for resume.c, with the connection's mutex held --- */
+
+/* NULL: none of that number is under way. */
+struct call *call_find(const struct shmd *connection, uint32_t number);
+
+/* It is done; where that is a failure, with the text. */
+void call_finish(struct shmd *connection, struct call *call, int result, const char *text);
+
+/* Gives a reply to the call that it is for. Descriptors that it takes are struck from the arrival. */
+void call_take_reply(struct shmd *connection, const struct packet_message *message,
+		     struct arrival *arrival);
 
 /* Nobody wants the reply any more. With the connection's mutex held. */
 void call_forget(struct shmd *connection, struct call *call);

@@ -2,10 +2,10 @@
 #include "libshmd/connection.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "libshmd/error.h"
 #include "libshmd/fork.h"
+#include "libshmd/line.h"
 
 #define SYSTEM_SOCKET "/run/shmd/shmd.sock"
 
@@ -36,53 +37,30 @@ static int choose_path(const char *given, char ret[static CONNECTION_PATH_MAX])
 	return 0;
 }
 
-static int open_socket(const char *path)
+static int greet(struct shmd *connection, struct wire_welcome *ret)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	char buffer[128];
-	int r;
+	struct line line = {.socket = &connection->socket, .packet = connection->packet};
+	int r = line_open(&line, connection->path, -1);
 
-	if (fd < 0)
-		return error_errno(-errno, "cannot make a socket");
-	text_copy(address.sun_path, sizeof(address.sun_path), path);
-	do
-		r = connect(fd, (struct sockaddr *)&address, sizeof(address));
-	while (r < 0 && errno == EINTR);
-	if (r < 0) {
-		r = -errno;
-		return error_set(r, "cannot connect to %s: %s", path,
-				 strerror_r(-r, buffer, sizeof(buffer)));
-	}
-	return steal_fd(&fd);
-}
-
-static int say_hello(struct shmd *connection)
-{
-	struct wire_hello hello = {.version = WIRE_VERSION, .word_bits = 8 * sizeof(void *)};
-	struct wire_welcome welcome;
-	struct call call = {.op = WIRE_HELLO,
-			    .body = &hello,
-			    .body_size = sizeof(hello),
-			    .reply = &welcome,
-			    .room = sizeof(welcome)};
-	int r = call_perform(connection, &call);
-
+	if (r == 0)
+		r = line_greet(&line, ret);
 	if (r < 0)
-		return r;
-	if (call.size != sizeof(welcome))
-		return error_set(-EPROTO, "the daemon's welcome has another form");
-	return 0;
+		connection->socket = close_fd(connection->socket);
+	return r;
 }
+
+/* A daemon that ends before it has said a word is followed by another, perhaps. */
+#define GREETINGS 4
 
 static int reach_daemon(struct shmd *connection)
 {
-	connection->socket = open_socket(connection->path);
-	if (connection->socket < 0)
-		return connection->socket;
-	int r = say_hello(connection);
-	if (r < 0)
-		connection->socket = close_fd(connection->socket);
+	struct wire_welcome welcome;
+	int r = -ECONNRESET;
+
+	for (int i = 0; i < GREETINGS && r == -ECONNRESET; i++)
+		r = greet(connection, &welcome);
+	if (r == 0)
+		resume_take_welcome(&connection->resume, &welcome);
 	return r;
 }
 
@@ -99,8 +77,11 @@ static void init_state(struct shmd *connection)
 	pthread_condattr_destroy(&attributes);
 	connection->socket = -1;
 	connection->broken = 0;
+	connection->is_final = false;
 	connection->is_read = false;
 	connection->calls = NULL;
+	resume_init(&connection->resume);
+	holdings_fini_inherited(&connection->holdings);
 	notices_fini_inherited(&connection->notices);
 }
 
@@ -116,6 +97,7 @@ static struct shmd *allocate(void)
 		return NULL;
 	}
 	atomic_init(&connection->refs, 1);
+	connection->resume.session = 1;
 	atomic_init(&connection->generation, fork_generation());
 	init_state(connection);
 	loop_init(&connection->loop);
@@ -175,6 +157,39 @@ static void end_socket(struct shmd *connection)
 	connection->socket = close_fd(connection->socket);
 }
 
+/* Nobody may have noticed it yet. */
+static bool has_hung_up(const struct shmd *connection)
+{
+	struct pollfd fd = {.fd = connection->socket};
+
+	return connection->broken < 0 || (poll(&fd, 1, 0) == 1 && fd.revents & POLLHUP);
+}
+
+/* The daemon takes what we have as let go: also one that has not seen us yet. */
+static void say_farewell(struct shmd *connection)
+{
+	pthread_mutex_lock(&connection->mutex);
+	bool is_missed = !connection->is_final && !connection->is_read &&
+			 holdings_count(&connection->holdings) > 0 && has_hung_up(connection);
+	connection->is_ended = true;
+	pthread_mutex_unlock(&connection->mutex);
+	if (is_missed)
+		resume_to_end(connection);
+}
+
+/* A thread that has a call under way is told so by the socket's end. */
+static void end_own(struct shmd *connection)
+{
+	say_farewell(connection);
+	pthread_mutex_lock(&connection->mutex);
+	connection->broken = -ENOTCONN;
+	connection->is_final = true;
+	if (connection->resume.fresh >= 0)
+		shutdown(connection->resume.fresh, SHUT_RDWR);
+	end_socket(connection);
+	pthread_mutex_unlock(&connection->mutex);
+}
+
 /* What was asked for is not called back any more; what was granted went with the connection. */
 static void end_notices(struct shmd *connection)
 {
@@ -188,8 +203,7 @@ static void end_notices(struct shmd *connection)
 	/* A thread may still have a call under way, for a segment. */
 	pthread_mutex_lock(&connection->mutex);
 	DL_FOREACH (connection->notices.all, notice)
-		if (notice->wait_fn)
-			call_forget(connection, &notice->call);
+		call_forget(connection, &notice->call);
 	notices_fini(&connection->notices);
 	loop_fini(&connection->loop);
 	pthread_mutex_unlock(&connection->mutex);
@@ -201,9 +215,12 @@ struct shmd *shmd_disconnect(struct shmd *connection)
 		return NULL;
 	int before = cancellation_off();
 
-	connection->is_ended = true;
-	end_socket(connection);
-	connection->broken = -ENOTCONN;
+	if (connection_is_inherited(connection)) {
+		connection->is_ended = true;
+		end_socket(connection);
+	} else {
+		end_own(connection);
+	}
 	end_notices(connection);
 	connection_unref(connection);
 	cancellation_restore(before);
@@ -221,6 +238,11 @@ struct shmd *connection_unref(struct shmd *connection)
 	if (atomic_fetch_sub(&connection->refs, 1) > 1)
 		return NULL;
 	end_socket(connection);
+	close_fd(connection->resume.fresh);
+	if (connection_is_inherited(connection))
+		holdings_fini_inherited(&connection->holdings);
+	else
+		holdings_fini(&connection->holdings);
 	/* Mutex and condition own nothing on Linux, and an inherited one may be locked for ever. */
 	free(connection->packet);
 	free(connection);
@@ -259,6 +281,8 @@ void connection_update_loop(struct shmd *connection)
 static int make_own(struct shmd *connection)
 {
 	close_fd(connection->socket);
+	/* Another thread was about to exchange it. */
+	close_fd(connection->resume.fresh);
 	init_state(connection);
 	int r = reach_daemon(connection);
 	if (r == 0 && loop_is_open(&connection->loop))

@@ -9,8 +9,10 @@
 #include <stdint.h>
 
 #include "libshmd/call.h"
+#include "libshmd/holdings.h"
 #include "libshmd/loop.h"
 #include "libshmd/notice.h"
+#include "libshmd/resume.h"
 #include "libshmd/shmd.h"
 
 #define CONNECTION_PATH_MAX 108 /* of sockaddr_un.sun_path */
@@ -24,8 +26,12 @@ struct shmd {
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t changed;
 	int socket;
-	int broken;   /* why it is of no use any more; 0: it is */
-	bool is_read; /* a thread is receiving for all */
+	int broken;               /* why it is of no use, until it is mended; 0: it is of use */
+	bool is_final;            /* it cannot be mended */
+	char why[WIRE_TEXT_SIZE]; /* it is final, or could not be mended the last time */
+	bool is_read;             /* a thread is receiving for all, or mending */
+	struct resume resume;
+	struct holdings holdings; /* what the daemon takes for attached by it */
 	uint32_t last_number;
 	struct call *calls;     /* those that wait for a reply */
 	struct notices notices; /* what nobody waits for */

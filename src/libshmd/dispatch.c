@@ -53,14 +53,9 @@ static void remove_notice(struct shmd *connection, struct notice *notice)
 }
 
 /* Events may arrive before the reply, so the notice is there first. */
-static int subscribe(struct shmd *connection, const struct wire_subscribe *request,
-		     struct notice *notice)
+static int subscribe(struct shmd *connection, struct notice *notice)
 {
-	struct call call = {.op = WIRE_SUBSCRIBE,
-			    .body = request,
-			    .body_size = sizeof(*request),
-			    .notice = notice};
-	int r = call_perform(connection, &call);
+	int r = call_perform(connection, &notice->call);
 
 	/* It is in the list from the moment that it has a number. */
 	if (r < 0 && notice->number)
@@ -84,12 +79,16 @@ static struct notice *subscription_new(const char *glob, shmd_event_fn *fn, void
 	text_copy(notice->glob, sizeof(notice->glob), glob);
 	notice->event_fn = fn;
 	notice->context = context;
+	fill_subscribe(&notice->request.subscribe, glob);
+	notice->call = (struct call){.op = WIRE_SUBSCRIBE,
+				     .body = &notice->request.subscribe,
+				     .body_size = sizeof(notice->request.subscribe),
+				     .notice = notice};
 	return notice;
 }
 
 int shmd_subscribe(struct shmd *connection, const char *glob, shmd_event_fn *fn, void *context)
 {
-	struct wire_subscribe request;
 	char pattern[WIRE_NAME_SIZE] = "";
 	int r = glob ? call_put_name(pattern, glob) : 0;
 
@@ -102,8 +101,7 @@ int shmd_subscribe(struct shmd *connection, const char *glob, shmd_event_fn *fn,
 	struct notice *notice = subscription_new(pattern, fn, context);
 	if (!notice)
 		return error_errno(-ENOMEM, "cannot subscribe");
-	fill_subscribe(&request, pattern);
-	r = subscribe(connection, &request, notice);
+	r = subscribe(connection, notice);
 	if (r < 0)
 		free(notice);
 	return r;
@@ -120,9 +118,10 @@ static struct notice *wait_new(const struct wire_wait *request, int flags, shmd_
 	notice->context = context;
 	notice->read_only = (unsigned)flags & SHMD_READ_ONLY;
 	notice->wants_pages = (unsigned)flags & SHMD_PREFAULT;
+	notice->request.wait = *request;
 	notice->call = (struct call){.op = WIRE_WAIT,
-				     .body = request,
-				     .body_size = sizeof(*request),
+				     .body = &notice->request.wait,
+				     .body_size = sizeof(notice->request.wait),
 				     .reply = &notice->granted,
 				     .room = sizeof(notice->granted),
 				     .notice = notice};
@@ -190,6 +189,15 @@ static void end_wait(struct shmd *connection, struct notice *wait)
 		segment_decline_wait(connection, wait);
 }
 
+/* It may be being asked for anew. */
+static void end_subscription(struct shmd *connection, struct notice *subscription)
+{
+	tell_cancelled(connection, subscription->number);
+	pthread_mutex_lock(&connection->mutex);
+	call_forget(connection, &subscription->call);
+	pthread_mutex_unlock(&connection->mutex);
+}
+
 static int cancel(struct shmd *connection, int number)
 {
 	struct notice *notice = number > 0 ? take_notice(connection, (uint32_t)number) : NULL;
@@ -200,7 +208,7 @@ static int cancel(struct shmd *connection, int number)
 	if (notice->wait_fn)
 		end_wait(connection, notice);
 	else
-		tell_cancelled(connection, notice->number);
+		end_subscription(connection, notice);
 	notice_free(notice);
 	return 0;
 }
@@ -285,22 +293,37 @@ static bool take_next(struct shmd *connection, struct notice_delivery *ret)
 	return is_there;
 }
 
-static size_t take_in(struct shmd *connection)
+/* While another thread mends it, the descriptor would only say so again. Returns 0; or a negative errno:
+ * there is nothing to go on with. */
+static int mend(struct shmd *connection)
+{
+	if (connection->broken < 0 && !connection->is_final && !connection->is_read)
+		call_mend(connection, -1);
+	while (connection->broken < 0 && connection->is_read)
+		pthread_cond_wait(&connection->changed, &connection->mutex);
+	return connection->broken;
+}
+
+static int take_in(struct shmd *connection, size_t *ret_n)
 {
 	pthread_mutex_lock(&connection->mutex);
 	call_receive_now(connection, PACKETS_MAX);
-	size_t n = notices_count(&connection->notices);
+	int r = mend(connection);
+	*ret_n = notices_count(&connection->notices);
 	pthread_mutex_unlock(&connection->mutex);
-	return n;
+	return r;
 }
 
 /* Subscriptions have no answer that could say so: this says it for them. */
 static int check_end(struct shmd *connection, int called)
 {
+	int r = called;
+
 	pthread_mutex_lock(&connection->mutex);
-	bool is_over = connection->broken < 0 && !notices_are_queued(&connection->notices);
+	if (connection->broken < 0 && !notices_are_queued(&connection->notices))
+		r = error_set(-ECONNRESET, "%s", connection->why);
 	pthread_mutex_unlock(&connection->mutex);
-	return is_over ? error_set(-ECONNRESET, "the connection to the daemon is gone") : called;
+	return r;
 }
 
 /* What comes by the acts of those who are called back waits for the next time. */
@@ -309,8 +332,10 @@ static int dispatch(struct shmd *connection)
 	unsigned generation = fork_generation();
 	struct notice_delivery delivery;
 	int called = 0;
+	size_t left;
+	int r = take_in(connection, &left);
 
-	for (size_t left = take_in(connection); left > 0; left--) {
+	for (; left > 0; left--) {
 		if (!take_next(connection, &delivery))
 			break;
 		called += delivery.wait ? tell_answer(connection, delivery.wait)
@@ -319,7 +344,7 @@ static int dispatch(struct shmd *connection)
 		if (fork_generation() != generation)
 			return called;
 	}
-	return check_end(connection, called);
+	return r < 0 ? check_end(connection, called) : called;
 }
 
 int shmd_dispatch(struct shmd *connection)

@@ -17,6 +17,7 @@ libclient_la_SOURCES = \
 	src/libshmd/notice.c src/libshmd/notice.h \
 	src/libshmd/publish.c \
 	src/libshmd/query.c \
+	src/libshmd/resume.c src/libshmd/resume.h \
 	src/libshmd/segment.c src/libshmd/segment.h
 libshmd_la_SOURCES =
 libshmd_la_LIBADD = libclient.la $(WIRE_LIBS)

@@ -693,5 +693,7 @@ int shmd_keep_until_exit(struct shmd_segment *segment)
 	struct call call = {.op = WIRE_KEEP, .body = &keep, .body_size = sizeof(keep)};
 	int r = prepare(segment);
 
+	/* A child has its own by now. */
+	call.needs_session = segment->session;
 	return r < 0 ? r : call_perform(segment->connection, &call);
 }

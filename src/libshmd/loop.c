@@ -55,6 +55,16 @@ int loop_open(struct loop *loop, int socket)
 	return r < 0 ? r : settle(&loop->epoll_fd, &epoll);
 }
 
+/* A child may have the former file open, so that closing it here would not end the watch. What that
+ * needed is free for the next one. */
+int loop_exchange(struct loop *loop, int former, int socket)
+{
+	if (!loop_is_open(loop))
+		return 0;
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, former, NULL);
+	return watch(loop->epoll_fd, socket);
+}
+
 void loop_wake(struct loop *loop, bool awake)
 {
 	uint64_t count = 1;

@@ -20,6 +20,9 @@ void loop_init(struct loop *loop);
  * places. Returns 0 or a negative errno; it can be tried again. */
 int loop_open(struct loop *loop, int socket);
 
+/* Watches another socket instead, if it is open. Returns 0 or a negative errno. */
+int loop_exchange(struct loop *loop, int former, int socket);
+
 bool loop_is_open(const struct loop *loop);
 
 /* Says whether it is readable even without the socket. */

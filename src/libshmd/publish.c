@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@ static int ask_publish(struct shmd_segment *segment, const char *name, uint32_t 
 			    .body = &request,
 			    .body_size = sizeof(request),
 			    .reply = &published,
-			    .room = sizeof(published)};
+			    .room = sizeof(published),
+			    .needs_session = segment->session};
 	int r = call_put_name(request.name, name);
 
 	if (r == 0)
@@ -119,12 +121,25 @@ static int publish_writable(struct shmd_segment *segment, const char *name)
 	return r;
 }
 
+static int check_session(struct shmd_segment *segment)
+{
+	struct shmd *connection = segment->connection;
+
+	pthread_mutex_lock(&connection->mutex);
+	int r = resume_check_session(&connection->resume, segment->session);
+	pthread_mutex_unlock(&connection->mutex);
+	return r;
+}
+
 static int publish(struct shmd_segment *segment, const char *name, unsigned flags)
 {
 	int r = segment_enter(segment);
 
 	if (r == 0)
 		r = connection_enter(segment->connection);
+	/* Before anything is sealed for it. */
+	if (r == 0)
+		r = check_session(segment);
 	if (r < 0)
 		return r;
 	if (segment->name[0] || segment->is_read_only)
@@ -139,7 +154,6 @@ int shmd_publish(struct shmd_segment *segment, const char *name, unsigned flags)
 	char why[WIRE_TEXT_SIZE];
 	int r = name ? name_check(name, &name, why) : -EINVAL;
 
-	/* Before anything is sealed for it. */
 	if (r < 0)
 		return error_set(r, "%s", name ? why : "the name is NULL");
 	if (flags & ~SHMD_WRITABLE)

@@ -31,11 +31,16 @@ static bool has_form_of_segment(const struct call *call, const struct wire_segme
 	return call->n_fds >= (granted->flags & WIRE_SEGMENT_READER ? 2 : 1);
 }
 
-/* Looks at what call_perform() has returned. With -EMFILE and lost_fds, what was granted is known. */
+static bool is_lost(const struct call *call, int r)
+{
+	return r < 0 && r == call->lost;
+}
+
+/* Looks at what call_perform() has returned. With what it was lost by, what was granted is known. */
 static int check_reply(struct call *call, int r, struct wire_segment *ret)
 {
 	/* What was granted without reaching us is given back. */
-	if (r < 0 && !(r == -EMFILE && call->lost_fds))
+	if (r < 0 && !is_lost(call, r))
 		return r;
 	if (r == 0 && !has_form_of_segment(call, ret)) {
 		call_close(call);
@@ -56,32 +61,39 @@ static int ask(struct shmd *connection, struct call *call, struct wire_segment *
 	return check_reply(call, r, ret);
 }
 
-void segment_tell_detached(struct shmd *connection, uint64_t id, bool read_only)
+void segment_tell_detached(struct shmd *connection, unsigned session, uint64_t id, bool read_only)
 {
 	struct wire_detach detach = {.id = id, .flags = read_only ? WIRE_READ_ONLY : 0};
-	struct call call = {.op = WIRE_DETACH, .body = &detach, .body_size = sizeof(detach)};
+	struct call call = {.op = WIRE_DETACH,
+			    .body = &detach,
+			    .body_size = sizeof(detach),
+			    .needs_session = session};
 
 	call_perform(connection, &call);
 }
 
-static int unlink_it(struct shmd *connection, const struct wire_unlink *request)
+/* By id only in the session that the id is of; 0 with a name. */
+static int unlink_it(struct shmd *connection, const struct wire_unlink *request, unsigned session)
 {
-	struct call call = {.op = WIRE_UNLINK, .body = request, .body_size = sizeof(*request)};
+	struct call call = {.op = WIRE_UNLINK,
+			    .body = request,
+			    .body_size = sizeof(*request),
+			    .needs_session = session};
 
 	return call_perform(connection, &call);
 }
 
 /* Takes back a grant that cannot be used, and with it the segment, if it was made for it. The
  * message of the failure stays. */
-static int give_back(struct shmd *connection, const struct wire_segment *granted, bool read_only,
-		     int r)
+static int give_back(struct shmd *connection, unsigned session, const struct wire_segment *granted,
+		     bool read_only, int r)
 {
 	char text[512];
 
 	text_copy(text, sizeof(text), shmd_error_message());
 	if (granted->flags & WIRE_SEGMENT_NEW)
-		unlink_it(connection, &(struct wire_unlink){.id = granted->id});
-	segment_tell_detached(connection, granted->id, read_only);
+		unlink_it(connection, &(struct wire_unlink){.id = granted->id}, session);
+	segment_tell_detached(connection, session, granted->id, read_only);
 	return error_set(r, "%s", text);
 }
 
@@ -168,6 +180,7 @@ static struct shmd_segment *handle_new(struct shmd *connection, const struct wir
 		return NULL;
 	int reader_fd = granted->flags & WIRE_SEGMENT_READER ? call_steal_last_fd(call) : -1;
 	segment->connection = connection_ref(connection);
+	segment->session = call->session;
 	atomic_init(&segment->process, fork_generation());
 	segment->id = granted->id;
 	segment->generation = granted->generation;
@@ -208,15 +221,15 @@ static int finish(struct shmd *connection, struct call *call, const struct wire_
 	if (segment)
 		handle_free(segment);
 	call_close(call);
-	return give_back(connection, granted, read_only, r);
+	return give_back(connection, call->session, granted, read_only, r);
 }
 
 static int finish_checked(struct shmd *connection, struct call *call, int r,
 			  const struct wire_segment *granted, bool read_only, bool wants_pages,
 			  struct shmd_segment **ret)
 {
-	if (r == -EMFILE && call->lost_fds)
-		return give_back(connection, granted, read_only, r);
+	if (is_lost(call, r))
+		return give_back(connection, call->session, granted, read_only, r);
 	if (r < 0)
 		return r;
 	return finish(connection, call, granted, read_only, wants_pages, ret);
@@ -243,8 +256,9 @@ void segment_decline_wait(struct shmd *connection, struct notice *wait)
 {
 	int r = check_reply(&wait->call, call_result(&wait->call), &wait->granted);
 
-	if (r == 0 || (r == -EMFILE && wait->call.lost_fds))
-		segment_tell_detached(connection, wait->granted.id, wait->read_only);
+	if (r == 0 || is_lost(&wait->call, r))
+		segment_tell_detached(connection, wait->call.session, wait->granted.id,
+				      wait->read_only);
 }
 
 /* Options of a newer program may be longer than ours, as long as it does not use what we lack. */
@@ -412,7 +426,7 @@ int shmd_unlink(struct shmd *connection, const char *name)
 
 	if (r == 0)
 		r = connection_enter(connection);
-	return r < 0 ? r : unlink_it(connection, &request);
+	return r < 0 ? r : unlink_it(connection, &request, 0);
 }
 
 struct shmd_segment *shmd_detach(struct shmd_segment *segment)
@@ -422,13 +436,14 @@ struct shmd_segment *shmd_detach(struct shmd_segment *segment)
 	struct shmd *connection = connection_ref(segment->connection);
 	bool is_ours = !segment_is_inherited(segment) && !connection->is_ended;
 	bool read_only = segment->is_read_only;
+	unsigned session = segment->session;
 	uint64_t id = segment->id;
 	int before = cancellation_off();
 
 	/* First unmapped, then told: the daemon looks at once whether it is still in use. */
 	handle_free(segment);
 	if (is_ours)
-		segment_tell_detached(connection, id, read_only);
+		segment_tell_detached(connection, session, id, read_only);
 	connection_unref(connection);
 	cancellation_restore(before);
 	return NULL;
@@ -456,18 +471,22 @@ static int attach_anew(struct shmd_segment *segment)
 	bool read_only = segment->is_read_only || (segment->is_sealed && segment->name[0]);
 	struct wire_attach attach = {
 		.id = segment->id, .flags = WIRE_WANT_SEMAPHORE | (read_only ? WIRE_READ_ONLY : 0)};
-	struct call call = {.op = WIRE_ATTACH, .body = &attach, .body_size = sizeof(attach)};
+	struct call call = {.op = WIRE_ATTACH,
+			    .body = &attach,
+			    .body_size = sizeof(attach),
+			    .needs_session = segment->session};
 	struct wire_segment granted;
 	int r = ask(segment->connection, &call, &granted);
 
-	if (r == -EMFILE && call.lost_fds)
-		return give_back(segment->connection, &granted, read_only, r);
+	if (is_lost(&call, r))
+		return give_back(segment->connection, call.session, &granted, read_only, r);
 	if (r < 0)
 		return r;
 	r = replace(segment, &granted, &call);
 	call_close(&call);
 	if (r < 0)
-		return give_back(segment->connection, &granted, read_only, r);
+		return give_back(segment->connection, call.session, &granted, read_only, r);
+	segment->session = call.session;
 	segment->generation = granted.generation;
 	segment->is_read_only = read_only;
 	atomic_store(&segment->process, fork_generation());

@@ -16,6 +16,7 @@ struct shmd_segment {
 	_Atomic unsigned process; /* the generation of whose attachment this is; see fork.h */
 	struct lock lock;
 	struct shmd *connection; /* a reference */
+	unsigned session;        /* in which it was attached; see resume.h */
 	uint64_t id;             /* what requests say; it never changes */
 	uint64_t generation;     /* what the program is told; publishing gives another */
 	size_t size;
@@ -59,7 +60,7 @@ int segment_fill_wait(struct wire_wait *ret, const char *name, uint64_t newer_th
 int segment_finish_wait(struct shmd *connection, struct notice *wait, struct shmd_segment **ret);
 void segment_decline_wait(struct shmd *connection, struct notice *wait);
 
-/* Tells the daemon that an attachment of that access is let go of. */
-void segment_tell_detached(struct shmd *connection, uint64_t id, bool read_only);
+/* Tells the daemon that an attachment of that session and access is let go of. */
+void segment_tell_detached(struct shmd *connection, unsigned session, uint64_t id, bool read_only);
 
 #endif

@@ -570,8 +570,9 @@ END_TEST
 START_TEST(numbers_come_round)
 {
 	struct result result = {0};
-	int number = subscribe_all();
 
+	order("nothing");
+	int number = subscribe_all();
 	connection->last_number = INT32_MAX - 1;
 	ck_assert_int_eq(start_wait(&result), INT32_MAX);
 	/* As if it had come round to just before the subscription. */
@@ -842,7 +843,10 @@ START_TEST(daemon_goes_away)
 	start_wait(&result);
 	start_wait(&result);
 	order("events 2");
-	ck_assert_int_eq(shmd_unlink(connection, "close"), -ECONNRESET);
+	kill(daemon_pid, SIGKILL);
+	waitpid(daemon_pid, NULL, 0);
+	ck_assert_int_eq(shmd_unlink(connection, "nothing"), -ECONNRESET);
+	unit_assert_has(shmd_error_message(), "cannot connect to");
 	ck_assert(is_readable());
 	ck_assert_int_eq(shmd_dispatch(connection), -ECONNRESET);
 	ck_assert_uint_eq(seen.events, 2);
