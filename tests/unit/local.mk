@@ -43,7 +43,8 @@ DAEMON_UNITS = \
 CLIENT_UNITS = \
 	tests/unit/check_gate \
 	tests/unit/check_holdings \
-	tests/unit/check_notice
+	tests/unit/check_notice \
+	tests/unit/check_reconnect
 
 UNITS = $(BASE_UNITS) $(WIRE_UNITS) $(CORE_UNITS) $(DAEMON_UNITS) $(CLIENT_UNITS)
 check_PROGRAMS += $(UNITS)
@@ -172,6 +173,10 @@ tests_unit_check_notice_LDADD = $(UNIT_CLIENT)
 tests_unit_check_holdings_SOURCES = tests/unit/check_holdings.c $(UNIT)
 tests_unit_check_holdings_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_holdings_LDADD = $(UNIT_CLIENT)
+tests_unit_check_reconnect_SOURCES = tests/unit/check_reconnect.c $(UNIT) \
+	tests/unit/mortal.c tests/unit/mortal.h
+tests_unit_check_reconnect_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_reconnect_LDADD = $(UNIT_CLIENT)
 ## Built with a system folder of its own, relative to where the test stands.
 tests_unit_check_config_SOURCES = tests/unit/check_config.c src/shmd/config.c $(UNIT)
 tests_unit_check_config_CPPFLAGS = $(AM_CPPFLAGS) -USYSCONFDIR -DSYSCONFDIR='"."'
