@@ -24,6 +24,7 @@ SYSTEM_TESTS = \
 	tests/system/check_protocol \
 	tests/system/check_publish \
 	tests/system/check_restart \
+	tests/system/check_resume \
 	tests/system/check_service \
 	tests/system/check_storm \
 	tests/system/check_unread
@@ -158,6 +159,10 @@ tests_system_check_restart_SOURCES = tests/system/check_restart.c $(MANAGER)
 tests_system_check_restart_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_restart_CFLAGS = $(SYSTEM_CFLAGS) -pthread
 tests_system_check_restart_LDADD = $(SYSTEM_LIBS) $(WIRE_LIBS)
+tests_system_check_resume_SOURCES = tests/system/check_resume.c $(MANAGER)
+tests_system_check_resume_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_resume_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_resume_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_service_SOURCES = tests/system/check_service.c $(MANAGER)
 tests_system_check_service_CPPFLAGS = $(SYSTEM_CPPFLAGS)
