@@ -112,7 +112,9 @@ struct shmd *shmd_disconnect(struct shmd *connection);
  *         -EACCES; -EDQUOT: a limit, which the message names; -ENOSPC: no room for the semaphore;
  *         -ENOTSUP: no huge pages or no semaphores here; -ENOMEM; -EMFILE or -ENFILE: no
  *         descriptor left here or in the daemon (nothing is left behind); -ECONNRESET: the daemon
- *         went away.
+ *         ended, and none took its place, or the one that did cannot say whether this was done. A
+ *         restart of the daemon under a service manager is no failure: calls go on with the next
+ *         one.
  */
 int shmd_create(struct shmd *connection, const char *name, size_t size,
 		const struct shmd_options *options, struct shmd_segment **ret);
@@ -160,7 +162,8 @@ int shmd_wait(struct shmd *connection, const char *name, uint64_t newer_than, in
  *         is as it was; -EINVAL: it has a name, or is to be writable and was sealed before; -EACCES:
  *         the name is another user's, and the caller not privileged; -ENAMETOOLONG; -ENOENT: the
  *         segment has ended, as an inherited one does that its parent owned; -ENOMEM; -ENOTSUP: the
- *         daemon is older than this function; -ECONNRESET. When the daemon refuses the name, the
+ *         daemon is older than this function; -ECONNRESET; -ESTALE: the daemon knows nothing of the
+ *         segment since it was started anew. When the daemon refuses the name, the
  *         segment is sealed all the same, and can be published by another one.
  */
 int shmd_publish(struct shmd_segment *segment, const char *name, unsigned flags);
@@ -277,7 +280,7 @@ enum shmd_event_kind {
 	SHMD_EVENT_REAPED,    /**< its lifetime is over: the name is gone */
 	SHMD_EVENT_RECOVERED, /**< permits of a process that died were given back */
 	SHMD_EVENT_REFUSED,   /**< a request was; only subscribers to everything hear of it */
-	SHMD_EVENT_LOST,      /**< events before this one, because they were not read in time */
+	SHMD_EVENT_LOST,      /**< events before this one: not read in time, or by a restart */
 };
 
 /** One event. It belongs to the library, is valid during the call, and grows at its end. */
@@ -290,7 +293,7 @@ struct shmd_event {
 	pid_t pid;        /**< who did it; 0: hidden from the subscriber, or the daemon itself */
 	uid_t uid;        /**< who did it, or the segment's owner; (uid_t)-1: hidden */
 	int read_only;    /**< of an attachment */
-	uint64_t count;   /**< RECOVERED: permits; LOST: events, see shmd_subscribe() */
+	uint64_t count;   /**< RECOVERED: permits; LOST: events, see shmd_subscribe(); 0: unknown */
 	const char *text; /**< REFUSED: the sentence that the client was told; else NULL */
 };
 
@@ -320,13 +323,14 @@ int shmd_get_fd(struct shmd *connection);
 
 /**
  * Takes in what has arrived and calls back for it, in this thread and in the order of arrival. Does not
- * wait, except for the daemon's word where a segment that came cannot be mapped and is given back. To be
+ * wait, except for the daemon's word where a segment that came cannot be mapped and is given back, and
+ * for the next daemon where the connection is broken. To be
  * called by one thread at a time. Those who are called back may call everything but this function and
  * shmd_disconnect(). The thread cannot be cancelled meanwhile.
  *
- * @return How many times it called back; -ECONNRESET: the connection is gone, and everything that was
- *         asked for has been called back or has ended; -ENOTCONN; in a forked child also as
- *         shmd_connect().
+ * @return How many times it called back; -ECONNRESET: the connection is broken and could not be
+ *         mended, and all waits have been called back; subscriptions stay, and a later call tries
+ *         again; -ENOTCONN; in a forked child also as shmd_connect().
  */
 int shmd_dispatch(struct shmd *connection);
 
