@@ -119,9 +119,13 @@ static void print_heading(void)
 	printf(LINE_FORMAT "\n", "TIME", "EVENT", "NAME", "ID", "SIZE", "PID", "UID");
 }
 
+/* Over a restart of the daemon nobody has counted. */
 static void print_lost(const struct shmd_event *event)
 {
-	printf("  %" PRIu64 " event%s\n", event->count, event->count == 1 ? "" : "s");
+	if (event->count == 0)
+		puts("  perhaps: the daemon was restarted");
+	else
+		printf("  %" PRIu64 " event%s\n", event->count, event->count == 1 ? "" : "s");
 }
 
 static void print_rest(const struct shmd_event *event, const char *text)
