@@ -159,7 +159,7 @@ void registry_set_policy(struct registry *registry, struct policy *policy)
 
 /* --- finding ---------------------------------------------------------------------------------- */
 
-static struct segment *by_id(const struct registry *registry, uint64_t id)
+struct segment *registry_by_id(const struct registry *registry, uint64_t id)
 {
 	struct segment *segment;
 
@@ -181,7 +181,7 @@ static int look_up(const struct registry *registry, const struct credentials *wh
 	struct segment *segment;
 
 	if (id) {
-		segment = by_id(registry, id);
+		segment = registry_by_id(registry, id);
 		if (!segment || segment_is_hidden(segment, who))
 			return refuse(why, REFUSAL_NOT_FOUND, "no segment has the id %" PRIu64, id);
 	} else {

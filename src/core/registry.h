@@ -162,6 +162,9 @@ int registry_find(const struct registry *registry, const struct credentials *who
 /* What a name leads to, or NULL, as it was settled last. */
 struct segment *registry_by_name(const struct registry *registry, const char *name);
 
+/* The segment of that id, or NULL: also where nobody has it any more. */
+struct segment *registry_by_id(const struct registry *registry, uint64_t id);
+
 /* The oldest segment with an id greater than that one, or NULL. */
 struct segment *registry_next(const struct registry *registry, uint64_t after_id);
 

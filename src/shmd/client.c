@@ -22,6 +22,7 @@
 #include "shmd/process.h"
 #include "shmd/reply.h"
 #include "shmd/server.h"
+#include "shmd/store.h"
 #include "shmd/unread.h"
 #include "shmd/user.h"
 #include "shmd/waker.h"
@@ -29,6 +30,10 @@
 
 /* When the kernel has too many descriptors in flight: how long until the next try. */
 #define IN_FLIGHT_PAUSE (20 * NSEC_PER_MSEC)
+
+/* How long a new segment's maker waits for the service manager, and how soon to look again. */
+#define STORE_PATIENCE NSEC_PER_SEC
+#define STORE_PAUSE    (2 * NSEC_PER_MSEC)
 
 /* Of what a client has that ends, so much is let go of before others get their turn: some microseconds
  * each, and more where many hear of it. */
@@ -85,12 +90,36 @@ static bool may_be_sent_later(int r)
 	return r == -EAGAIN || r == -ETOOMANYREFS;
 }
 
+/* Whether the reply is to wait for what the client has made. */
+static bool is_early(struct client *client)
+{
+	const struct server *server = client->server;
+
+	if (client->made == 0)
+		return false;
+	const struct segment *segment = registry_by_id(server->registry, client->made);
+	if (segment && store_is_late(server->store, segment))
+		return true;
+	client->made = 0;
+	return false;
+}
+
+/* Nobody tells when that is over: it is asked again. */
+static int wait_for_store(struct client *client)
+{
+	if (clock_monotonic_ns() - client->unsent_since >= STORE_PATIENCE)
+		store_note_deaf(client->server->store);
+	event_del(client->on_readable);
+	return add_event(client->on_pause, STORE_PAUSE);
+}
+
 /* Sends a reply, or keeps it. Returns 0, or -errno when the connection is of no use any more. */
 static int send_or_keep(struct client *client, struct reply *reply)
 {
 	if (reply_is_empty(reply))
 		return 0;
-	int r = send_reply(client, reply);
+	bool is_too_early = is_early(client);
+	int r = is_too_early ? -EAGAIN : send_reply(client, reply);
 
 	if (!may_be_sent_later(r))
 		return r;
@@ -98,12 +127,14 @@ static int send_or_keep(struct client *client, struct reply *reply)
 	if (kept < 0)
 		return kept;
 	client->unsent_since = clock_monotonic_ns();
-	return wait_to_send(client, r);
+	return is_too_early ? wait_for_store(client) : wait_to_send(client, r);
 }
 
 /* Sends what is kept, and then goes on with reading, and with waits and events. */
 static int send_kept(struct client *client)
 {
+	if (client->unsent && is_early(client))
+		return wait_for_store(client);
 	int r = client->unsent ? send_reply(client, client->unsent) : 0;
 
 	if (may_be_sent_later(r))

@@ -199,6 +199,8 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 				clock_boottime_ns(), &grant, why);
 	if (r != 0)
 		return r;
+	if (grant.is_new)
+		client->made = grant.segment->id;
 	if (grant.is_new && create->name[0])
 		note_deed(client, reply, DEED_CREATED, grant.segment->id,
 			  grant.segment->generation);

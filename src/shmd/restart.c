@@ -333,7 +333,8 @@ void restart_leave(struct server *server)
 {
 	if (!server->store)
 		return;
-	if (!server->registry->by_id) {
+	/* A client without a segment may have a request under way, and wants to know what became of it. */
+	if (!server->registry->by_id && !server->clients) {
 		store_give_up(server->store);
 		return;
 	}

@@ -34,9 +34,11 @@ struct store {
 	struct event *on_pause_over;
 	unsigned max;
 	unsigned used;
-	size_t names; /* bytes, with what parts them */
-	bool is_full; /* and the log was told */
-	int error;    /* of the last message that could not be sent, and not for want of room */
+	size_t names;  /* bytes, with what parts them */
+	bool is_full;  /* and the log was told */
+	bool is_deaf;  /* the same, of the service manager */
+	bool has_sent; /* something, since that was looked at last */
+	int error;     /* of the last message that could not be sent, and not for want of room */
 	char trouble[160];
 };
 
@@ -120,11 +122,28 @@ static void note_full(struct store *store)
 	log_warning("%s", store->trouble);
 }
 
-static void note_room(struct store *store)
+void store_note_deaf(struct store *store)
 {
-	if (!store->is_full)
+	if (store->is_deaf)
 		return;
-	store->is_full = false;
+	store->is_deaf = true;
+	snprintf(store->trouble, sizeof(store->trouble),
+		 "the service manager does not take what is to be stored: a restart would lose new "
+		 "segments");
+	log_warning("%s", store->trouble);
+}
+
+bool store_is_late(const struct store *store, const struct segment *segment)
+{
+	return store && segment->keeping.is_unstored && !store->is_full && !store->is_deaf;
+}
+
+/* Nothing is left to be stored, and the manager hears. */
+static void note_all_stored(struct store *store)
+{
+	if (!store->is_full && !store->is_deaf)
+		return;
+	store->is_full = store->is_deaf = false;
 	store->trouble[0] = '\0';
 	log_notice("all segments are in the service manager's store again");
 }
@@ -144,6 +163,7 @@ static int push_loose(struct store *store)
 		if (r < 0)
 			return r;
 		record->n_loose--;
+		store->has_sent = true;
 		store->used -= last.descriptors;
 		store->names -= names_of(last.key, last.descriptors);
 		record_return_key(record, last.key);
@@ -166,6 +186,7 @@ static int push_segment(struct store *store, struct segment *segment)
 		return r;
 	store->used += n;
 	store->names += names_of(key, n);
+	store->has_sent = true;
 	record_note_stored(store->record, segment);
 	return 0;
 }
@@ -173,16 +194,22 @@ static int push_segment(struct store *store, struct segment *segment)
 static int push(struct store *store)
 {
 	struct record *record = store->record;
-	int r = push_loose(store);
+	int r = 0;
 
+	/* Somebody may wait for these. */
 	while (r == 0 && record->unstored)
 		r = push_segment(store, record->unstored);
-	if (r == -ENOSPC) {
+	if (r == -ENOSPC)
 		note_full(store);
-		return 0;
-	}
-	if (r == 0)
-		note_room(store);
+	bool had_loose = record->n_loose > 0;
+	if (r == 0 || r == -ENOSPC)
+		r = push_loose(store);
+	/* With what has gone there may be room again. */
+	if (r == 0 && had_loose && record->unstored)
+		return push(store);
+	if (!record->unstored && store->has_sent)
+		note_all_stored(store);
+	store->has_sent = false;
 	return r;
 }
 

@@ -46,7 +46,14 @@ void store_remove(struct store *store, const char *name);
 /* Sends what is to be sent, as far as there is room. Takes NULL. */
 void store_push(struct store *store);
 
-/* The same, and waits, some seconds at most, until all is sent. */
+/* Whether a new segment is not stored yet, and will be soon: who made it is told of it then, so that nobody
+ * has what a violent end would lose. Takes NULL. */
+bool store_is_late(const struct store *store, const struct segment *segment);
+
+/* The service manager does not hear, and nobody is to wait for that any longer. */
+void store_note_deaf(struct store *store);
+
+/* As store_push(), and waits, some seconds at most, until all is sent. */
 void store_drain(struct store *store);
 
 /* Takes the record out: there is nothing for a next daemon. */

@@ -202,6 +202,7 @@ static void take_states(struct manager *manager, const char *text)
 	struct manager_heard *heard = &manager->heard;
 	char value[32];
 
+	heard->states += strncmp(text, "FDSTORE", strlen("FDSTORE")) != 0;
 	heard->ready += says(text, "READY");
 	heard->stopping += says(text, "STOPPING");
 	heard->pings += says(text, "WATCHDOG");

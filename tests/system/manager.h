@@ -26,6 +26,7 @@ struct manager;
 /* What was told since the manager was made. */
 struct manager_heard {
 	unsigned messages;
+	unsigned states; /* of them that are about no descriptors */
 	unsigned ready, reloading, stopping, pings; /* messages of READY=1, WATCHDOG=1 ... */
 	unsigned stored, removed;                   /* descriptors */
 	unsigned doubled;                           /* were in the store already */
