@@ -25,6 +25,7 @@ SYSTEM_TESTS = \
 	tests/system/check_publish \
 	tests/system/check_restart \
 	tests/system/check_resume \
+	tests/system/check_restart_load \
 	tests/system/check_service \
 	tests/system/check_storm \
 	tests/system/check_unread
@@ -163,6 +164,12 @@ tests_system_check_resume_SOURCES = tests/system/check_resume.c $(MANAGER)
 tests_system_check_resume_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_resume_CFLAGS = $(SYSTEM_CFLAGS) -pthread
 tests_system_check_resume_LDADD = $(SYSTEM_LIBS)
+
+LOAD = tests/system/load.c tests/system/load.h tests/system/load_client.c tests/system/load_client.h
+tests_system_check_restart_load_SOURCES = tests/system/check_restart_load.c $(LOAD) $(MANAGER)
+tests_system_check_restart_load_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_restart_load_CFLAGS = $(SYSTEM_CFLAGS) -pthread
+tests_system_check_restart_load_LDADD = $(SYSTEM_LIBS)
 
 tests_system_check_service_SOURCES = tests/system/check_service.c $(MANAGER)
 tests_system_check_service_CPPFLAGS = $(SYSTEM_CPPFLAGS)
