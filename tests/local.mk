@@ -11,6 +11,7 @@ include tests/unit/local.mk
 include tests/system/local.mk
 include tests/tools/local.mk
 include tests/fuzz/local.mk
+include tests/systemd/local.mk
 
 # Runs all tests and ends with one line that counts them, and with the status of the tests.
 tally:
