@@ -29,13 +29,24 @@ static char *row_at(const struct table *table, uint32_t index)
 	return table->head + file_size(table->row_size, index);
 }
 
-/* The last of the new rows is the first to be taken, which does not matter. */
+static int make_room_for_free(struct table *table, uint32_t rows)
+{
+	uint32_t *free_rows = realloc(table->free_rows, rows * sizeof(*free_rows));
+
+	if (!free_rows)
+		return -ENOMEM;
+	table->free_rows = free_rows;
+	return 0;
+}
+
+/* What is mapped comes last: it is to be as long as table->rows says. The last of the new rows is the first
+ * to be taken, which does not matter. */
 static int grow(struct table *table, uint32_t rows)
 {
 	size_t size = file_size(table->row_size, rows);
-	uint32_t *free_rows;
 
-	if (rows > ROWS_MAX || ftruncate(table->fd, (off_t)size) < 0)
+	if (rows > ROWS_MAX || make_room_for_free(table, rows) < 0 ||
+	    ftruncate(table->fd, (off_t)size) < 0)
 		return -ENOMEM;
 	char *head = table->head
 			     ? mremap(table->head, file_size(table->row_size, table->rows), size,
@@ -44,14 +55,9 @@ static int grow(struct table *table, uint32_t rows)
 	if (head == MAP_FAILED)
 		return -ENOMEM;
 	table->head = head;
-	free_rows = realloc(table->free_rows, rows * sizeof(*free_rows));
-	if (free_rows)
-		table->free_rows = free_rows;
-	else
-		rows = table->rows;
 	while (table->rows < rows)
 		table->free_rows[table->n_free++] = table->rows++;
-	return free_rows ? 0 : -ENOMEM;
+	return 0;
 }
 
 int table_begin(struct table *table, const char *label, uint32_t row_size)

@@ -29,6 +29,7 @@ CORE_UNITS = \
 	tests/unit/check_segment \
 	tests/unit/check_semaphore \
 	tests/unit/check_session \
+	tests/unit/check_table \
 	tests/unit/check_watch
 DAEMON_UNITS = \
 	tests/unit/check_config \
@@ -136,6 +137,11 @@ tests_unit_check_semaphore_LDADD = $(UNIT_CORE)
 tests_unit_check_session_SOURCES = tests/unit/check_session.c $(UNIT)
 tests_unit_check_session_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_session_LDADD = $(UNIT_CORE)
+## Memory runs out where it says so.
+tests_unit_check_table_SOURCES = tests/unit/check_table.c $(UNIT)
+tests_unit_check_table_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_table_LDFLAGS = -Wl,--wrap=realloc
+tests_unit_check_table_LDADD = $(UNIT_CORE)
 tests_unit_check_watch_SOURCES = tests/unit/check_watch.c $(UNIT)
 tests_unit_check_watch_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_watch_LDADD = $(UNIT_CORE)
