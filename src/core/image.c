@@ -18,6 +18,10 @@
 
 /* More than any configuration lets a daemon have, and little enough to be read in a moment. */
 #define ROWS_MAX (1u << 20)
+/* The least free key is given, so that there are no more of them than of segments. */
+#define KEYS_MAX ROWS_MAX
+/* Of what is counted up, by ones or by the clock: others follow it. */
+#define NUMBER_MAX ((uint64_t)INT64_MAX)
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -389,7 +393,8 @@ static const char *check_name(const struct record_segment *row)
 /* Returns what is wrong, or NULL. */
 static const char *check_segment(const struct record_segment *row, const char *instance)
 {
-	if (row->id == 0 || row->generation < row->id || row->size == 0 || row->size > INT64_MAX)
+	if (row->id == 0 || row->generation < row->id || row->generation > NUMBER_MAX ||
+	    row->size == 0 || row->size > INT64_MAX || row->key >= KEYS_MAX)
 		return "its numbers are not a segment's";
 	if (row->flags & ~(uint32_t)RECORD_SEGMENT_FLAGS || row->mode & ~0777u ||
 	    row->permits > INT32_MAX)
@@ -572,6 +577,14 @@ static bool is_instance(const char *name)
 	       strspn(name, "0123456789abcdef") == INSTANCE_NAME_SIZE - 1;
 }
 
+static uint64_t read_number(struct image *image, uint64_t number)
+{
+	if (number <= NUMBER_MAX)
+		return number;
+	refuse_row(image, "the record's numbers have come to their end");
+	return 0;
+}
+
 static int read_all(struct image *image, const struct source *source,
 		    struct image_descriptor *given, size_t n)
 {
@@ -583,9 +596,9 @@ static int read_all(struct image *image, const struct source *source,
 	}
 	image->is_empty = false;
 	image->epoch = head->epoch;
-	image->next_id = head->next_id;
+	image->next_id = read_number(image, head->next_id);
 	if (source->given[RECORD_CLIENTS])
-		image->next_client = source->heads[RECORD_CLIENTS].next_client;
+		image->next_client = read_number(image, source->heads[RECORD_CLIENTS].next_client);
 	text_copy(image->instance, sizeof(image->instance), head->instance);
 	for (size_t i = 0; i < n && !image->has_lock; i++) {
 		image->has_lock = strcmp(given[i].name, IMAGE_LOCK_NAME) == 0;

@@ -15,6 +15,7 @@ WIRE_UNITS = \
 	tests/unit/check_word
 CORE_UNITS = \
 	tests/unit/check_access \
+	tests/unit/check_image \
 	tests/unit/check_instance \
 	tests/unit/check_journal \
 	tests/unit/check_lease \
@@ -142,6 +143,9 @@ tests_unit_check_table_SOURCES = tests/unit/check_table.c $(UNIT)
 tests_unit_check_table_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_table_LDFLAGS = -Wl,--wrap=realloc
 tests_unit_check_table_LDADD = $(UNIT_CORE)
+tests_unit_check_image_SOURCES = tests/unit/check_image.c $(UNIT)
+tests_unit_check_image_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_image_LDADD = $(UNIT_CORE)
 tests_unit_check_watch_SOURCES = tests/unit/check_watch.c $(UNIT)
 tests_unit_check_watch_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_watch_LDADD = $(UNIT_CORE)
