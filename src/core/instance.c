@@ -77,13 +77,20 @@ int instance_init(struct instance *instance, const char *path)
 	return r;
 }
 
+static bool is_our_lock(int lock)
+{
+	struct stat st;
+
+	return lock >= 0 && fstat(lock, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid();
+}
+
 /* The lock may be somebody else's by now, who found the file without one. */
 static int adopt_lock(struct instance *instance, int lock)
 {
 	char file[LOCK_SIZE];
 
 	lock_name(instance->name, file);
-	if (lock >= 0 && lockfile_is_named(instance->folder, file, lock) &&
+	if (is_our_lock(lock) && lockfile_is_named(instance->folder, file, lock) &&
 	    flock(lock, LOCK_EX | LOCK_NB) == 0) {
 		instance->lock = lock;
 		instance->was_locked = true;
