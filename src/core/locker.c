@@ -108,14 +108,18 @@ void locker_leave(struct locker *locker, struct charge *charge)
 	HASH_ADD(hh, locker->estate->left, segment_id, sizeof(locker->segment_id), locker);
 }
 
+void locker_take_up_this(struct locker *locker)
+{
+	take_out_of_left(locker);
+	charge_release(&locker->charge);
+}
+
 struct locker *locker_take_up(struct estate *estate, uint64_t segment_id)
 {
 	struct locker *locker;
 
 	HASH_FIND(hh, estate->left, &segment_id, sizeof(segment_id), locker);
-	if (!locker)
-		return NULL;
-	take_out_of_left(locker);
-	charge_release(&locker->charge);
+	if (locker)
+		locker_take_up_this(locker);
 	return locker;
 }

@@ -72,4 +72,7 @@ void locker_leave(struct locker *locker, struct charge *charge);
  * to go on with; or NULL. */
 struct locker *locker_take_up(struct estate *estate, uint64_t segment_id);
 
+/* A new attachment goes on with that one; nothing happens if it was not left, or is taken up already. */
+void locker_take_up_this(struct locker *locker);
+
 #endif

@@ -114,8 +114,8 @@ static int add(struct registry *registry, struct segment *segment)
 	return -ENOMEM;
 }
 
-static void take_up(struct registry *registry, struct segment *segment,
-		    const struct record_segment *row)
+static void take_rest(struct registry *registry, struct segment *segment,
+		      const struct record_segment *row)
 {
 	if (row->rule[0])
 		tally_add(&registry->tallies, row->rule, segment->size, &segment->rule_share);
@@ -161,7 +161,7 @@ static int restore_segment(struct registry *registry, struct image_segment *from
 		segment_free(segment, &registry->instance);
 		return r;
 	}
-	take_up(registry, segment, row);
+	take_rest(registry, segment, row);
 	return 0;
 }
 
@@ -245,15 +245,30 @@ int restore_locker(struct registry *registry, const struct record_locker *row,
 	return 0;
 }
 
-static struct locker *find_locker(const struct segment *segment, const struct session *session,
-				  unsigned number)
+static bool is_attachments(const struct segment *segment, const struct locker *locker)
+{
+	const struct attachment *attachment;
+
+	DL_FOREACH (segment->attachments, attachment)
+		if (attachment->locker == locker)
+			return true;
+	return false;
+}
+
+/* One that was left may have been taken up again since; to lock by it is its process's, and no two
+ * attachments'. */
+static struct locker *take_up(const struct segment *segment, const struct session *session,
+			      unsigned number)
 {
 	struct locker *locker;
 
 	DL_FOREACH (segment->ledger.lockers, locker)
 		if (locker->number == number)
-			return locker->estate == session->estate ? locker : NULL;
-	return NULL;
+			break;
+	if (!locker || locker->estate != session->estate || is_attachments(segment, locker))
+		return NULL;
+	locker_take_up_this(locker);
+	return locker;
 }
 
 int restore_attachment(struct registry *registry, const struct record_attachment *row,
@@ -271,7 +286,7 @@ int restore_attachment(struct registry *registry, const struct record_attachment
 	attachment->counts[true] = row->reading;
 	attachment->is_doubtful = true;
 	if (row->number > 0 && session->estate)
-		attachment->locker = find_locker(segment, session, row->number);
+		attachment->locker = take_up(segment, session, row->number);
 	record_attachment(&registry->record, attachment);
 	return 0;
 }
