@@ -110,6 +110,8 @@ static int add(struct registry *registry, struct segment *segment)
 	if ((!segment->name[0] || HASH_ADDED(by_name, segment)) &&
 	    recovery_add(&registry->recovery, segment) == 0)
 		return 0;
+	if (segment->name[0] && HASH_ADDED(by_name, segment))
+		HASH_DELETE(by_name, registry->by_name, segment);
 	HASH_DELETE(by_id, registry->by_id, segment);
 	return -ENOMEM;
 }
@@ -157,6 +159,7 @@ static int restore_segment(struct registry *registry, struct image_segment *from
 	};
 	r = add(registry, segment);
 	if (r < 0) {
+		record_return_key(&registry->record, row->key);
 		semaphore_leave(&segment->semaphore);
 		segment_free(segment, &registry->instance);
 		return r;
