@@ -27,6 +27,7 @@ CORE_UNITS = \
 	tests/unit/check_quota \
 	tests/unit/check_recovery \
 	tests/unit/check_registry \
+	tests/unit/check_restore \
 	tests/unit/check_segment \
 	tests/unit/check_semaphore \
 	tests/unit/check_session \
@@ -53,6 +54,7 @@ check_PROGRAMS += $(UNITS)
 TESTS += $(UNITS)
 
 UNIT = tests/unit/unit.c tests/unit/unit.h
+KEPT = tests/unit/kept.c tests/unit/kept.h
 UNIT_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 UNIT_BASE = libbase.la $(CHECK_LIBS)
 UNIT_WIRE = $(WIRE_LIBS) $(CHECK_LIBS)
@@ -146,6 +148,10 @@ tests_unit_check_table_LDADD = $(UNIT_CORE)
 tests_unit_check_image_SOURCES = tests/unit/check_image.c $(UNIT)
 tests_unit_check_image_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_image_LDADD = $(UNIT_CORE)
+tests_unit_check_restore_SOURCES = tests/unit/check_restore.c $(UNIT) $(KEPT)
+tests_unit_check_restore_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_restore_LDFLAGS = -Wl,--wrap=malloc -Wl,--wrap=calloc
+tests_unit_check_restore_LDADD = $(UNIT_CORE)
 tests_unit_check_watch_SOURCES = tests/unit/check_watch.c $(UNIT)
 tests_unit_check_watch_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_watch_LDADD = $(UNIT_CORE)
