@@ -27,46 +27,26 @@
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-const char *const image_record_names[IMAGE_RECORD_NAMES] = {"~0", "~1"};
-
-/* What systemd takes in a name, but for what has a meaning to us. */
-static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-#define BASE (sizeof(digits) - 1)
+const char *const image_record_names[IMAGE_RECORD_NAMES] = {"record0", "record1"};
 
 const char *image_record_name(uint64_t epoch)
 {
 	return image_record_names[epoch % IMAGE_RECORD_NAMES];
 }
 
-void image_key_name(uint32_t key, char ret[static IMAGE_KEY_NAME_SIZE])
+void image_pouch_name(unsigned number, char ret[static IMAGE_POUCH_NAME_SIZE])
 {
-	char *end = ret;
-
-	do {
-		*end++ = digits[key % BASE];
-		key /= BASE;
-	} while (key > 0);
-	*end = '\0';
+	snprintf(ret, IMAGE_POUCH_NAME_SIZE, "p%u", number);
 }
 
-int image_parse_key(const char *name, uint32_t *ret)
+int image_parse_pouch(const char *name, unsigned *ret)
 {
-	char again[IMAGE_KEY_NAME_SIZE];
-	uint64_t key = 0, place = 1;
+	char again[IMAGE_POUCH_NAME_SIZE];
 
-	for (const char *c = name; *c; c++, place *= BASE) {
-		const char *digit = strchr(digits, *c);
-		if (!digit || c - name >= IMAGE_KEY_NAME_SIZE - 1)
-			return -EINVAL;
-		key += place * (uint64_t)(digit - digits);
-	}
-	if (key > UINT32_MAX)
+	if (sscanf(name, "p%u", ret) != 1)
 		return -EINVAL;
-	image_key_name((uint32_t)key, again);
-	if (strcmp(again, name) != 0)
-		return -EINVAL;
-	*ret = (uint32_t)key;
-	return 0;
+	image_pouch_name(*ret, again);
+	return strcmp(again, name) == 0 ? 0 : -EINVAL;
 }
 
 /* --- what is refused -------------------------------------------------------------------------- */
@@ -150,7 +130,7 @@ static int find_source(struct image *image, struct image_descriptor *given, size
 
 	for (size_t i = 0; i < n; i++)
 		for (int j = 0; j < IMAGE_RECORD_NAMES; j++) {
-			if (strcmp(given[i].name, image_record_names[j]) != 0)
+			if (!given[i].name || strcmp(given[i].name, image_record_names[j]) != 0)
 				continue;
 			is_any = true;
 			int r = add_table(image, &sources[j], &given[i]);
@@ -330,8 +310,8 @@ static int collect_kept(struct image_descriptor *given, size_t n, struct kept **
 	for (size_t i = 0; i < n; i++) {
 		struct kept *one = &kept[*ret_n];
 		one->given = &given[i];
-		if (image_parse_key(given[i].name, &one->key) == 0 &&
-		    fstat(given[i].fd, &one->st) == 0)
+		one->key = given[i].key;
+		if (!given[i].name && fstat(given[i].fd, &one->st) == 0)
 			++*ret_n;
 	}
 	qsort(kept, *ret_n, sizeof(*kept), by_key);
@@ -601,7 +581,7 @@ static int read_all(struct image *image, const struct source *source,
 		image->next_client = read_number(image, source->heads[RECORD_CLIENTS].next_client);
 	text_copy(image->instance, sizeof(image->instance), head->instance);
 	for (size_t i = 0; i < n && !image->has_lock; i++) {
-		image->has_lock = strcmp(given[i].name, IMAGE_LOCK_NAME) == 0;
+		image->has_lock = given[i].name && strcmp(given[i].name, IMAGE_LOCK_NAME) == 0;
 		if (image->has_lock)
 			image->lock_fd = steal_fd(&given[i].fd);
 	}

@@ -14,27 +14,28 @@
 
 #include "core/record.h"
 
-/* The record's own descriptors are kept under one of these, by turns. Keys are never so called. */
+/* The record's own descriptors are kept under one of these, by turns. */
 #define IMAGE_RECORD_NAMES 2
 extern const char *const image_record_names[IMAGE_RECORD_NAMES];
 
 /* The instance's lock is kept under this one: the same descriptor from daemon to daemon. */
-#define IMAGE_LOCK_NAME "~lock"
+#define IMAGE_LOCK_NAME "lock"
 
 /* Under which name a record of that epoch is kept. */
 const char *image_record_name(uint64_t epoch);
 
-/* The name that stands for a key; the shorter, the smaller the key. */
-#define IMAGE_KEY_NAME_SIZE 8
-void image_key_name(uint32_t key, char ret[static IMAGE_KEY_NAME_SIZE]);
+/* And a pouch of that number, in which descriptors lie that have keys and no names. */
+#define IMAGE_POUCH_NAME_SIZE 12
+void image_pouch_name(unsigned number, char ret[static IMAGE_POUCH_NAME_SIZE]);
 
-/* Returns 0 or -EINVAL: no key has that name. */
-int image_parse_key(const char *name, uint32_t *ret);
+/* Returns 0 or -EINVAL: no pouch has that name. */
+int image_parse_pouch(const char *name, unsigned *ret);
 
-/* A descriptor that was handed to us. */
+/* A descriptor that was handed to us, by name or by key. */
 struct image_descriptor {
-	int fd; /* owned, until somebody takes it: -1 then */
-	const char *name;
+	int fd;           /* owned, until somebody takes it: -1 then */
+	const char *name; /* NULL: it has a key */
+	uint32_t key;
 };
 
 /* A segment's row and its descriptors, which belong to the image until they are taken. */

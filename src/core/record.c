@@ -78,17 +78,17 @@ static int take_any_key(struct record *record, uint32_t *ret)
 }
 
 /* Without memory the key stays taken, and what it stands for is kept for nothing. */
-static void loosen_key(struct record *record, uint32_t key, unsigned descriptors)
+void record_loosen(struct record *record, const struct record_loose *loose)
 {
 	if (record->n_loose == record->loose_room) {
 		uint32_t room = 2 * record->loose_room + 16;
-		struct record_loose *loose = realloc(record->loose, room * sizeof(*loose));
-		if (!loose)
+		struct record_loose *more = realloc(record->loose, room * sizeof(*more));
+		if (!more)
 			return;
-		record->loose = loose;
+		record->loose = more;
 		record->loose_room = room;
 	}
-	record->loose[record->n_loose++] = (struct record_loose){key, descriptors};
+	record->loose[record->n_loose++] = *loose;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -251,8 +251,8 @@ static void look_at_files(struct segment *segment)
 
 static uint32_t flags_of(const struct segment *segment)
 {
-	bool original = segment->keeping.is_stored ? segment->keeping.stored_original
-						   : segment->fd_is_original;
+	bool original = segment->keeping.pouch ? segment->keeping.stored_original
+					       : segment->fd_is_original;
 
 	return (segment->is_anonymous ? RECORD_ANONYMOUS : 0) |
 	       (segment->readers_lock ? RECORD_READERS_LOCK : 0) |
@@ -311,14 +311,20 @@ unsigned record_descriptors(const struct segment *segment, int ret[static RECORD
 	return n;
 }
 
+void record_note_unstored(struct record *record, struct segment *segment)
+{
+	segment->keeping.pouch = NULL;
+	segment->keeping.is_unstored = true;
+	DL_APPEND2(record->unstored, segment, keeping.store_prev, keeping.store_next);
+}
+
 static void begin_keeping(struct record *record, struct segment *segment)
 {
 	if (take_any_key(record, &segment->keeping.key) < 0)
 		return;
 	look_at_files(segment);
 	segment->keeping.has_key = true;
-	segment->keeping.is_unstored = true;
-	DL_APPEND2(record->unstored, segment, keeping.store_prev, keeping.store_next);
+	record_note_unstored(record, segment);
 }
 
 static void stop_being_unstored(struct record *record, struct segment *segment)
@@ -327,10 +333,10 @@ static void stop_being_unstored(struct record *record, struct segment *segment)
 	DL_DELETE2(record->unstored, segment, keeping.store_prev, keeping.store_next);
 }
 
-void record_note_stored(struct record *record, struct segment *segment)
+void record_note_stored(struct record *record, struct segment *segment, struct pouch *pouch)
 {
 	stop_being_unstored(record, segment);
-	segment->keeping.is_stored = true;
+	segment->keeping.pouch = pouch;
 	segment->keeping.stored_original = segment->fd_is_original;
 	record_note(record, segment);
 }
@@ -364,18 +370,9 @@ void record_flush(struct record *record)
 	}
 }
 
-unsigned record_stored(const struct segment *segment)
-{
-	const struct segment_keeping *keeping = &segment->keeping;
-
-	return 1 + (keeping->semaphore.inode != 0) + (keeping->ledger.inode != 0);
-}
-
-bool record_take_out(struct record *record, struct segment *segment, uint32_t *ret_key,
-		     unsigned *ret_descriptors)
+bool record_take_out(struct record *record, struct segment *segment, struct record_loose *ret)
 {
 	struct segment_keeping *keeping = &segment->keeping;
-	bool is_stored = keeping->is_stored;
 
 	stop_being_stale(record, segment);
 	row_clear(&keeping->row);
@@ -383,17 +380,15 @@ bool record_take_out(struct record *record, struct segment *segment, uint32_t *r
 		stop_being_unstored(record, segment);
 		record_return_key(record, keeping->key);
 	}
-	*ret_key = keeping->key;
-	*ret_descriptors = record_stored(segment);
-	keeping->is_stored = false;
-	return is_stored;
+	*ret = (struct record_loose){keeping->key, keeping->pouch};
+	keeping->pouch = NULL;
+	return ret->pouch != NULL;
 }
 
 void record_forget(struct record *record, struct segment *segment)
 {
-	unsigned descriptors;
-	uint32_t key;
+	struct record_loose loose;
 
-	if (record_take_out(record, segment, &key, &descriptors))
-		loosen_key(record, key, descriptors);
+	if (record_take_out(record, segment, &loose))
+		record_loosen(record, &loose);
 }

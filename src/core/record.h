@@ -22,6 +22,7 @@
 
 struct attachment;
 struct locker;
+struct pouch;
 struct registry;
 struct segment;
 struct session;
@@ -157,10 +158,10 @@ struct record_keys {
 	uint32_t words;
 };
 
-/* One under which something is still kept that is gone. */
+/* What is to be taken out of where it is kept, because it is gone. */
 struct record_loose {
 	uint32_t key;
-	unsigned descriptors;
+	struct pouch *pouch;
 };
 
 struct record {
@@ -204,13 +205,15 @@ void record_note(struct record *record, struct segment *segment);
 /* Writes the segments that have changed. */
 void record_flush(struct record *record);
 
-/* It is gone; its key is loose, if its descriptors are kept. */
+/* It is gone, and what is kept of it is loose. */
 void record_forget(struct record *record, struct segment *segment);
 
-/* The same for one whose descriptors the caller takes care of, if they are kept: returns whether, and then
- * its key, which is to be returned, and how many they are. */
-bool record_take_out(struct record *record, struct segment *segment, uint32_t *ret_key,
-		     unsigned *ret_descriptors);
+/* The same for one whose descriptors the caller takes care of: returns whether some are kept, and then which,
+ * whose key is to be returned. */
+bool record_take_out(struct record *record, struct segment *segment, struct record_loose *ret);
+
+/* It is to be taken out when that is possible. */
+void record_loosen(struct record *record, const struct record_loose *loose);
 
 /* For one that was read from another's record: reserves its key. Returns 0, -EEXIST, -ENOMEM. */
 int record_take_key(struct record *record, uint32_t key);
@@ -222,10 +225,8 @@ void record_return_key(struct record *record, uint32_t key);
 #define RECORD_DESCRIPTORS_MAX 3
 unsigned record_descriptors(const struct segment *segment, int ret[static RECORD_DESCRIPTORS_MAX]);
 
-/* How many of one that is stored are in the store. */
-unsigned record_stored(const struct segment *segment);
-
-/* They are kept from now on. */
-void record_note_stored(struct record *record, struct segment *segment);
+/* They are kept in that pouch from now on; or they are not, and are to be. */
+void record_note_stored(struct record *record, struct segment *segment, struct pouch *pouch);
+void record_note_unstored(struct record *record, struct segment *segment);
 
 #endif

@@ -151,7 +151,6 @@ static int restore_segment(struct registry *registry, struct image_segment *from
 	segment->keeping = (struct segment_keeping){
 		.key = row->key,
 		.has_key = true,
-		.is_stored = true,
 		.stored_original = segment->fd_is_original,
 		.memory = row->memory,
 		.semaphore = row->semaphore,

@@ -56,8 +56,8 @@ struct segment_keeping {
 	bool has_key;
 	bool is_stale;        /* the row is to be written */
 	bool is_unstored;     /* the descriptors are to be kept by others */
-	bool is_stored;       /* they are */
-	bool stored_original; /* and the first one is what memfd_create(2) returned */
+	struct pouch *pouch;  /* they are, there; NULL: they are not */
+	bool stored_original; /* the first of them is what memfd_create(2) returned */
 	struct record_file memory;
 	struct record_file semaphore;
 	struct record_file ledger;

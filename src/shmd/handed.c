@@ -14,14 +14,14 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
-/* What is stored are files. */
+/* What is stored are files, and sockets that do not listen. */
 static int sort(struct handed *handed, int fd, char *name)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (!S_ISSOCK(st.st_mode)) {
+	if (!S_ISSOCK(st.st_mode) || sd_is_socket_unix(fd, SOCK_SEQPACKET, 0, NULL, 0) > 0) {
 		handed->stored[handed->n++] = (struct handed_descriptor){.fd = fd, .name = name};
 		return 0;
 	}

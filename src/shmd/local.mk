@@ -14,6 +14,7 @@ libdaemon_la_SOURCES = \
 	src/shmd/notifier.c src/shmd/notifier.h \
 	src/shmd/notify.c src/shmd/notify.h \
 	src/shmd/peer.c src/shmd/peer.h \
+	src/shmd/pouch.c src/shmd/pouch.h \
 	src/shmd/privilege.c src/shmd/privilege.h \
 	src/shmd/process.c src/shmd/process.h \
 	src/shmd/query.c src/shmd/query.h \

@@ -273,16 +273,16 @@ static int serve(const struct arguments *arguments, struct config *config)
 
 	if (take_handed(&handed) < 0)
 		return EXIT_FAILURE;
-	struct image image;
-	int r = restart_read(&image, &handed);
+	struct legacy legacy;
+	int r = legacy_read(&legacy, &handed);
 	if (r == 0)
 		r = listen_somewhere(arguments, config, &handed, &listener);
 	if (r < 0) {
-		image_fini(&image);
+		legacy_fini(&legacy);
 		return give_up(&handed);
 	}
-	r = server_new(&server, config, listener, &image, &handed);
-	image_fini(&image);
+	r = server_new(&server, config, listener, &legacy, &handed);
+	legacy_fini(&legacy);
 	if (r < 0)
 		return give_up(&handed);
 	server->config_file = arguments->config_file;

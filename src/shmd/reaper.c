@@ -44,17 +44,12 @@ struct closing {
 	struct reaper *reaper;
 	struct segment *segment;
 	int fds[2];
-	bool is_stored;
-	uint32_t key; /* in the store */
-	unsigned descriptors;
 };
 
 static void close_them(struct helper_job *job)
 {
 	struct closing *closing = (struct closing *)job;
 
-	if (closing->is_stored)
-		store_remove_and_wait(closing->key);
 	close_fd(closing->fds[0]);
 	close_fd(closing->fds[1]);
 }
@@ -64,17 +59,7 @@ static void closed(struct helper_job *job)
 	struct closing *closing = (struct closing *)job;
 
 	registry_forget(closing->reaper->registry, closing->segment);
-	if (closing->is_stored)
-		store_note_removed(closing->reaper->store, closing->key, closing->descriptors);
 	free(closing);
-}
-
-static void hand_over(struct reaper *reaper, struct closing *closing)
-{
-	closing->is_stored = reaper->store &&
-			     record_take_out(&reaper->registry->record, closing->segment,
-					     &closing->key, &closing->descriptors);
-	helper_submit(reaper->helper, &closing->job);
 }
 
 static void close_unused(struct reaper *reaper)
@@ -86,7 +71,8 @@ static void close_unused(struct reaper *reaper)
 		struct closing *closing = is_small ? NULL : malloc(sizeof(*closing));
 		if (closing) {
 			*closing = one;
-			hand_over(reaper, closing);
+			store_take_out(reaper->store, closing->segment);
+			helper_submit(reaper->helper, &closing->job);
 		} else {
 			/* Without memory, a large one too: late for the others, but not lost. */
 			close_them(&one.job);

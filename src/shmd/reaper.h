@@ -17,7 +17,7 @@ struct turns;
 int reaper_new(struct reaper **ret, struct event_base *loop, struct turns *turns,
 	       struct registry *registry);
 
-/* From now on segments are stored there, too: what is large is taken out before it is closed. */
+/* From now on segments are stored there, too; what is large is taken out before the helper closes it. */
 void reaper_set_store(struct reaper *reaper, struct store *store);
 
 /* Waits until everything that was handed to the helper is closed. Returns NULL. */

@@ -6,13 +6,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/restore.h"
 #include "shmd/client.h"
 #include "shmd/handed.h"
 #include "shmd/loop.h"
+#include "shmd/pouch.h"
 #include "shmd/reaper.h"
 #include "shmd/server.h"
 #include "shmd/store.h"
@@ -25,30 +28,158 @@ struct restart {
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-int restart_read(struct image *ret, struct handed *handed)
-{
-	struct image_descriptor *given = calloc(handed->n + 1, sizeof(*given));
-	int r = given ? 0 : -ENOMEM;
+/* Where a key lies. */
+struct legacy_place {
+	uint32_t key;
+	struct pouch *pouch; /* NULL: one end of it is missing, and it is of no use any more */
+};
 
-	*ret = (struct image){.is_empty = true, .lock_fd = -1};
-	for (size_t i = 0; r == 0 && i < handed->n; i++)
-		given[i] = (struct image_descriptor){handed->stored[i].fd, handed->stored[i].name};
-	if (r == 0)
-		r = image_read(ret, given, handed->n);
-	for (size_t i = 0; r == 0 && i < handed->n; i++)
-		handed->stored[i].fd = given[i].fd;
-	free(given);
+/* What is being read. */
+struct reading {
+	struct legacy *legacy;
+	struct handed *handed;
+	struct image_descriptor *given;
+	size_t n, room;
+	size_t places_room;
+};
+
+/* Returns 0 or -ENOMEM; the descriptor is taken over. */
+static int add_given(struct reading *reading, int fd, const char *name, uint32_t key)
+{
+	if (reading->n == reading->room) {
+		size_t room = 2 * reading->room + 64;
+		void *more = realloc(reading->given, room * sizeof(*reading->given));
+		if (!more) {
+			close_fd(fd);
+			return -ENOMEM;
+		}
+		reading->given = more;
+		reading->room = room;
+	}
+	reading->given[reading->n++] = (struct image_descriptor){fd, name, key};
+	return 0;
+}
+
+static int add_place(struct reading *reading, uint32_t key, struct pouch *pouch)
+{
+	struct legacy *legacy = reading->legacy;
+
+	if (legacy->n_places == reading->places_room) {
+		size_t room = 2 * reading->places_room + 64;
+		void *more = realloc(legacy->places, room * sizeof(*legacy->places));
+		if (!more)
+			return -ENOMEM;
+		legacy->places = more;
+		reading->places_room = room;
+	}
+	legacy->places[legacy->n_places++] = (struct legacy_place){key, pouch};
+	return 0;
+}
+
+/* All that lies in it, and stays there. */
+static int read_messages(struct reading *reading, struct pouch *pouch, bool is_whole)
+{
+	int fds[POUCH_DESCRIPTORS_MAX], offset = 0, n, r = 0;
+	uint32_t key;
+
+	while (r == 0 && (n = pouch_look(pouch, &offset, &key, fds)) >= 0) {
+		pouch->n++;
+		r = add_place(reading, key, is_whole ? pouch : NULL);
+		for (int i = 0; i < n; i++)
+			if (r == 0)
+				r = add_given(reading, fds[i], NULL, key);
+			else
+				close_fd(fds[i]);
+	}
+	return r;
+}
+
+/* The other end of the same name, from there on; -1: there is none. */
+static int take_other_end(struct handed *handed, size_t from, const char *name)
+{
+	for (size_t i = from; i < handed->n; i++)
+		if (handed->stored[i].fd >= 0 && strcmp(handed->stored[i].name, name) == 0)
+			return steal_fd(&handed->stored[i].fd);
+	return -1;
+}
+
+static int read_pouch(struct reading *reading, size_t i, unsigned number)
+{
+	struct handed *handed = reading->handed;
+	const char *name = handed->stored[i].name;
+	int ends[] = {steal_fd(&handed->stored[i].fd), take_other_end(handed, i + 1, name)};
+	bool is_whole = ends[1] >= 0;
+	struct pouch *pouch;
+	int r = pouch_adopt(&pouch, number, ends);
+
+	if (r < 0)
+		return r;
+	r = read_messages(reading, pouch, is_whole);
+	if (is_whole)
+		DL_APPEND(reading->legacy->pouches, pouch);
+	else
+		pouch_free(pouch);
+	return r;
+}
+
+static int read_handed(struct reading *reading)
+{
+	struct handed *handed = reading->handed;
+	unsigned number;
+	int r = 0;
+
+	for (size_t i = 0; i < handed->n && r == 0; i++) {
+		struct handed_descriptor *stored = &handed->stored[i];
+		if (stored->fd < 0)
+			continue;
+		if (image_parse_pouch(stored->name, &number) == 0)
+			r = read_pouch(reading, i, number);
+		else
+			r = add_given(reading, steal_fd(&stored->fd), stored->name, 0);
+	}
+	return r;
+}
+
+static void tell_outcome(const struct image *image, int r)
+{
 	if (r == -EPROTONOSUPPORT)
 		log_error("the record of the daemon before this one has a newer form than version "
 			  "%u, which is the newest that shmd " PACKAGE_VERSION " reads",
 			  RECORD_VERSION);
 	else if (r < 0)
 		log_error("cannot read what the daemon before this one has left: %s", strerror(-r));
-	if (r == 0 && ret->n_refused > 0)
+	if (r == 0 && image->n_refused > 0)
 		log_error("%zu parts of what the daemon before this one has left cannot be taken "
 			  "over; the first one: %s",
-			  ret->n_refused, ret->why);
+			  image->n_refused, image->why);
+}
+
+int legacy_read(struct legacy *ret, struct handed *handed)
+{
+	struct reading reading = {.legacy = ret, .handed = handed};
+
+	*ret = (struct legacy){.image = {.is_empty = true, .lock_fd = -1}};
+	int r = read_handed(&reading);
+	if (r == 0)
+		r = image_read(&ret->image, reading.given, reading.n);
+	for (size_t i = 0; i < reading.n; i++)
+		close_fd(reading.given[i].fd);
+	free(reading.given);
+	tell_outcome(&ret->image, r);
 	return r;
+}
+
+void legacy_fini(struct legacy *legacy)
+{
+	struct pouch *pouch, *next;
+
+	image_fini(&legacy->image);
+	DL_FOREACH_SAFE (legacy->pouches, pouch, next)
+		pouch_free(pouch);
+	legacy->pouches = NULL;
+	free(legacy->places);
+	legacy->places = NULL;
+	legacy->n_places = 0;
 }
 
 /* --- clients and what they had ---------------------------------------------------------------- */
@@ -195,20 +326,16 @@ static int wait_for_absent(struct restart *restart)
 
 /* --- the store -------------------------------------------------------------------------------- */
 
-/* Of a segment, its memory, its semaphore, and the ledger of a semaphore with several permits. */
 static void check_room(const struct server *server)
 {
-	const struct config *config = &server->config;
-	uint64_t needed = config->segments + 2 * config->semaphores + STORE_OWN;
+	uint64_t needed = store_places(server->config.segments);
 	unsigned max = handed_store_max();
 
 	if (max < needed)
-		log_warning(
-			"the limits segments=%ju and semaphores=%ju may need %ju places in the "
-			"service manager's store; it has %u (FileDescriptorStoreMax=), and what "
-			"finds none would be lost by a restart",
-			(uintmax_t)config->segments, (uintmax_t)config->semaphores,
-			(uintmax_t)needed, max);
+		log_warning("the limit segments=%ju may need %ju places in the service manager's "
+			    "store; it has %u (FileDescriptorStoreMax=), and what finds none would "
+			    "be lost by a restart",
+			    (uintmax_t)server->config.segments, (uintmax_t)needed, max);
 }
 
 static void begin_record(struct server *server, const struct image *image)
@@ -233,47 +360,105 @@ static void begin_record(struct server *server, const struct image *image)
 			"nothing is kept for the next daemon");
 }
 
-static bool is_record_name(const char *name)
+static int by_key(const void *a, const void *b)
 {
+	uint32_t x = ((const struct legacy_place *)a)->key;
+	uint32_t y = ((const struct legacy_place *)b)->key;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The segments by their keys; NULL: none has it. */
+static struct segment **index_segments(const struct registry *registry, uint32_t *ret_n)
+{
+	struct segment *segment;
+	uint32_t n = 0;
+
+	for (segment = registry->by_id; segment; segment = segment->by_id.next)
+		if (segment->keeping.key >= n)
+			n = segment->keeping.key + 1;
+	struct segment **index = calloc(n + 1, sizeof(*index));
+	for (segment = registry->by_id; index && segment; segment = segment->by_id.next)
+		index[segment->keeping.key] = segment;
+	*ret_n = n;
+	return index;
+}
+
+/* Each segment goes on to lie where it lies. What is there for nothing, or twice, goes. */
+static int place_segments(struct server *server, const struct legacy *legacy)
+{
+	struct registry *registry = server->registry;
+	uint32_t n;
+	struct segment **index = index_segments(registry, &n);
+
+	if (!index)
+		return -ENOMEM;
+	if (legacy->n_places > 0)
+		qsort(legacy->places, legacy->n_places, sizeof(*legacy->places), by_key);
+	for (size_t i = 0; i < legacy->n_places; i++) {
+		const struct legacy_place *place = &legacy->places[i];
+		struct segment *segment = place->key < n ? index[place->key] : NULL;
+		if (segment && place->pouch)
+			segment->keeping.pouch = place->pouch;
+		else if (place->pouch)
+			pouch_take_out(place->pouch, place->key);
+		if (segment && place->pouch)
+			index[place->key] = NULL;
+	}
+	for (uint32_t key = 0; key < n; key++)
+		if (index[key])
+			record_note_unstored(&registry->record, index[key]);
+	free(index);
+	return 0;
+}
+
+static bool is_used(const struct legacy *legacy, const char *name)
+{
+	const struct pouch *pouch;
+	unsigned number;
+
 	for (int i = 0; i < IMAGE_RECORD_NAMES; i++)
 		if (strcmp(name, image_record_names[i]) == 0)
 			return true;
+	if (image_parse_pouch(name, &number) == 0)
+		DL_FOREACH (legacy->pouches, pouch)
+			if (pouch->number == number)
+				return true;
 	return strcmp(name, IMAGE_LOCK_NAME) == 0;
 }
 
-/* Names under which something is stored that was not taken over: of segments that have gone, or that were
- * refused. */
-static void clear_store(struct server *server, const struct handed *handed)
+/* Names of which we have nothing. */
+static void clear_store(struct server *server, const struct legacy *legacy,
+			const struct handed *handed)
 {
-	const struct segment *segment;
-	uint32_t key;
+	for (size_t i = 0; i < handed->n; i++)
+		if (!is_used(legacy, handed->stored[i].name))
+			store_remove(server->store, handed->stored[i].name);
+}
 
-	for (segment = server->registry->by_id; segment; segment = segment->by_id.next)
-		store_note_found(server->store, segment->keeping.key, record_stored(segment));
-	for (size_t i = 0; i < handed->n; i++) {
-		const char *name = handed->stored[i].name;
-		if (is_record_name(name))
-			continue;
-		/* Taken for the moment, if nobody has it: then it is nobody's. */
-		if (image_parse_key(name, &key) == 0 &&
-		    record_take_key(&server->registry->record, key) < 0)
-			continue;
-		store_remove(server->store, name);
-		if (image_parse_key(name, &key) == 0)
-			record_return_key(&server->registry->record, key);
+static void add_pouches(struct server *server, struct legacy *legacy)
+{
+	struct pouch *pouch;
+
+	while ((pouch = legacy->pouches)) {
+		DL_DELETE(legacy->pouches, pouch);
+		store_add_found(server->store, pouch);
 	}
 }
 
-static int keep_record(struct server *server, const struct image *image,
-		       const struct handed *handed)
+static int keep_record(struct server *server, struct legacy *legacy, const struct handed *handed)
 {
+	const struct instance *instance = &server->registry->instance;
+
 	if (!server->store)
 		return 0;
-	clear_store(server, handed);
-	const struct instance *instance = &server->registry->instance;
-	if (image->has_lock && !instance->was_locked)
+	clear_store(server, legacy, handed);
+	int r = place_segments(server, legacy);
+	add_pouches(server, legacy);
+	if (legacy->image.has_lock && !instance->was_locked)
 		store_remove(server->store, IMAGE_LOCK_NAME);
-	int r = store_record(server->store, instance->was_locked ? -1 : instance->lock);
+	if (r == 0)
+		r = store_record(server->store, instance->was_locked ? -1 : instance->lock);
 	if (r < 0)
 		log_error("cannot store the record with the service manager: %s", strerror(-r));
 	return r;
@@ -294,9 +479,10 @@ static int take_over(struct restart *restart, struct image *image)
 	return wait_for_absent(restart);
 }
 
-int restart_begin(struct restart **ret, struct server *server, struct image *image,
+int restart_begin(struct restart **ret, struct server *server, struct legacy *legacy,
 		  const struct handed *handed)
 {
+	struct image *image = &legacy->image;
 	struct restart *restart = calloc(1, sizeof(*restart));
 	int r = 0;
 
@@ -307,7 +493,7 @@ int restart_begin(struct restart **ret, struct server *server, struct image *ima
 	if (!image->is_empty)
 		r = take_over(restart, image);
 	if (r == 0)
-		r = keep_record(server, image, handed);
+		r = keep_record(server, legacy, handed);
 	if (r < 0) {
 		restart_free(restart);
 		return r;

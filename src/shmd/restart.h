@@ -18,16 +18,27 @@ struct handed;
 struct restart;
 struct server;
 
+/* What a daemon before us has left. */
+struct legacy {
+	struct image image;
+	struct pouch *pouches;
+	struct legacy_place *places; /* what lies in them */
+	size_t n_places;
+};
+
 /* Reads what was handed over. Returns 0 or -errno, and then the log says why: it is not to be touched by us.
  * Nothing has been taken out of the store. */
-int restart_read(struct image *ret, struct handed *handed);
+int legacy_read(struct legacy *ret, struct handed *handed);
+
+/* Closes what was not taken over. */
+void legacy_fini(struct legacy *legacy);
 
 /*
- * Goes on with what the image says, in a server that serves nobody yet and whose registry was made of it;
- * and begins to keep a record for the next daemon, where there is a store. `handed` tells which names are in
- * the store for nothing. Returns 0 or -errno, and then the log says why.
+ * Goes on with that, in a server that serves nobody yet and whose registry was made of the image; and begins
+ * to keep a record for the next daemon, where there is a store. Returns 0 or -errno, and then the log says
+ * why.
  */
-int restart_begin(struct restart **ret, struct server *server, struct image *image,
+int restart_begin(struct restart **ret, struct server *server, struct legacy *legacy,
 		  const struct handed *handed);
 
 /* Waits no more for the absent. Takes NULL; returns NULL. */

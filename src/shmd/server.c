@@ -314,7 +314,7 @@ static int set_up(struct server *server, struct image *image)
 }
 
 int server_new(struct server **ret, struct config *config, struct listener *listener,
-	       struct image *image, const struct handed *handed)
+	       struct legacy *legacy, const struct handed *handed)
 {
 	struct server *server = calloc(1, sizeof(*server));
 
@@ -330,9 +330,9 @@ int server_new(struct server **ret, struct config *config, struct listener *list
 	server->started_at = clock_boottime_ns();
 	ignore_signals();
 	check_descriptors(server);
-	int r = set_up(server, image);
+	int r = set_up(server, &legacy->image);
 	if (r == 0)
-		r = restart_begin(&server->restart, server, image, handed);
+		r = restart_begin(&server->restart, server, legacy, handed);
 	if (r < 0) {
 		server_free(server);
 		return r;

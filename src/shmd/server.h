@@ -20,7 +20,7 @@ struct closer;
 struct event;
 struct event_base;
 struct handed;
-struct image;
+struct legacy;
 struct listener;
 struct notifier;
 struct process;
@@ -71,11 +71,11 @@ void server_block_signals(void);
 
 /*
  * Sets everything up, with what a daemon before us has left, but accepts nobody yet. Takes the listener
- * over, also on failure, and what the configuration and the image own. Returns 0 or -errno, and then the log
+ * over, also on failure, and what the configuration and the legacy own. Returns 0 or -errno, and then the log
  * says why.
  */
 int server_new(struct server **ret, struct config *config, struct listener *listener,
-	       struct image *image, const struct handed *handed);
+	       struct legacy *legacy, const struct handed *handed);
 struct server *server_free(struct server *server);
 
 /* A process that is dead has let go of all it had, also where a child holds its sockets. */

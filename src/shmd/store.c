@@ -3,29 +3,28 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <utlist.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/image.h"
 #include "core/segment.h"
 #include "shmd/loop.h"
 #include "shmd/notify.h"
-
-/* MAX_ARG_STRLEN of the kernel for the variable with all names, less what else stands in it. */
-#define NAMES_MAX (128 * 1024 - 512)
+#include "shmd/pouch.h"
 
 #define WAIT_MS 5000
 
 /* Before what failed otherwise than for want of room is tried again. */
 #define PAUSE_US 100000
+
+/* A pouch is made and stored before it is needed, when so little room is left in the others. */
+#define ROOM_LEAST (POUCH_ROOM / 2)
 
 struct store {
 	struct notify notify;
@@ -33,16 +32,18 @@ struct store {
 	struct event *on_room;
 	struct event *on_pause_over;
 	unsigned max;
-	unsigned used;
-	size_t names;  /* bytes, with what parts them */
-	bool is_full;  /* and the log was told */
-	bool is_deaf;  /* the same, of the service manager */
-	bool has_sent; /* something, since that was looked at last */
-	int error;     /* of the last message that could not be sent, and not for want of room */
+	struct pouch *pouches; /* those with room first */
+	unsigned n_pouches;
+	unsigned n_unstored; /* of them, that the manager does not have yet */
+	unsigned room;       /* for segments, in all of them */
+	unsigned next_number;
+	bool is_full; /* and the log was told */
+	bool is_deaf; /* the same, of the service manager */
+	int error; /* of the last thing that failed, and not for want of room; the log was told */
 	char trouble[160];
 };
 
-/* --- messages --------------------------------------------------------------------------------- */
+/* --- messages to the service manager ---------------------------------------------------------- */
 
 static int send_store(struct store *store, const char *name, const int *fds, unsigned n)
 {
@@ -52,12 +53,12 @@ static int send_store(struct store *store, const char *name, const int *fds, uns
 	return notify_send(&store->notify, text, fds, n);
 }
 
-static int send_remove(struct notify *notify, const char *name)
+static int send_remove(struct store *store, const char *name)
 {
 	char text[64];
 
 	snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
-	return notify_send(notify, text, NULL, 0);
+	return notify_send(&store->notify, text, NULL, 0);
 }
 
 static bool is_for_later(int r)
@@ -65,45 +66,21 @@ static bool is_for_later(int r)
 	return r == -EAGAIN || r == -ENOBUFS || r == -ETOOMANYREFS;
 }
 
-/* What fails for good is told once. */
-static void note_error(struct store *store, int r)
+static int send_pouch(struct store *store, struct pouch *pouch)
 {
-	if (is_for_later(r) || r == store->error)
-		return;
-	store->error = r;
-	log_error("cannot send to the service manager: %s; a restart would lose segments",
-		  strerror(-r));
+	const int ends[] = {pouch->in, pouch->out};
+	char name[IMAGE_POUCH_NAME_SIZE];
+
+	image_pouch_name(pouch->number, name);
+	int r = send_store(store, name, ends, 2);
+	if (r < 0)
+		return r;
+	pouch->is_stored = true;
+	store->n_unstored--;
+	return 0;
 }
 
-/* --- what is in it ---------------------------------------------------------------------------- */
-
-static size_t names_of(uint32_t key, unsigned descriptors)
-{
-	char name[IMAGE_KEY_NAME_SIZE];
-
-	image_key_name(key, name);
-	return descriptors * (strlen(name) + 1);
-}
-
-void store_note_found(struct store *store, uint32_t key, unsigned descriptors)
-{
-	store->used += descriptors;
-	store->names += names_of(key, descriptors);
-}
-
-void store_note_removed(struct store *store, uint32_t key, unsigned descriptors)
-{
-	store->used -= descriptors;
-	store->names -= names_of(key, descriptors);
-	record_return_key(store->record, key);
-	store_push(store);
-}
-
-static bool has_room(const struct store *store, uint32_t key, unsigned descriptors)
-{
-	return store->used + descriptors <= store->max &&
-	       store->names + names_of(key, descriptors) <= NAMES_MAX;
-}
+/* --- trouble ---------------------------------------------------------------------------------- */
 
 const char *store_trouble(const struct store *store)
 {
@@ -133,96 +110,190 @@ void store_note_deaf(struct store *store)
 	log_warning("%s", store->trouble);
 }
 
-bool store_is_late(const struct store *store, const struct segment *segment)
+static void note_error(struct store *store, int r)
 {
-	return store && segment->keeping.is_unstored && !store->is_full && !store->is_deaf;
+	if (r == store->error)
+		return;
+	store->error = r;
+	snprintf(store->trouble, sizeof(store->trouble),
+		 "segments cannot be stored (%s): a restart would lose new ones", strerror(-r));
+	log_error("%s", store->trouble);
 }
 
-/* Nothing is left to be stored, and the manager hears. */
 static void note_all_stored(struct store *store)
 {
-	if (!store->is_full && !store->is_deaf)
+	if (!store->trouble[0])
 		return;
 	store->is_full = store->is_deaf = false;
+	store->error = 0;
 	store->trouble[0] = '\0';
 	log_notice("all segments are in the service manager's store again");
 }
 
-/* --- sending ---------------------------------------------------------------------------------- */
+bool store_is_late(const struct store *store, const struct segment *segment)
+{
+	const struct segment_keeping *keeping = &segment->keeping;
 
-/* The last one first: in which order they go is of no importance. */
+	if (!store || store->trouble[0])
+		return false;
+	return keeping->is_unstored || (keeping->pouch && !keeping->pouch->is_stored);
+}
+
+/* --- pouches ---------------------------------------------------------------------------------- */
+
+uint64_t store_places(uint64_t segments)
+{
+	return STORE_OWN + 2 * (segments / POUCH_ROOM + 2);
+}
+
+static unsigned room_in(const struct pouch *pouch)
+{
+	return pouch->n < POUCH_ROOM ? POUCH_ROOM - pouch->n : 0;
+}
+
+/* Those with room stand in front; which of them is of no importance. */
+static void enter(struct store *store, struct pouch *pouch)
+{
+	if (room_in(pouch) > 0)
+		DL_PREPEND(store->pouches, pouch);
+	else
+		DL_APPEND(store->pouches, pouch);
+	store->room += room_in(pouch);
+}
+
+static void leave(struct store *store, struct pouch *pouch)
+{
+	DL_DELETE(store->pouches, pouch);
+	store->room -= room_in(pouch);
+}
+
+void store_add_found(struct store *store, struct pouch *pouch)
+{
+	pouch->is_stored = true;
+	store->n_pouches++;
+	if (store->next_number <= pouch->number)
+		store->next_number = pouch->number + 1;
+	enter(store, pouch);
+}
+
+static int add_pouch(struct store *store)
+{
+	struct pouch *pouch;
+
+	if (STORE_OWN + 2 * (store->n_pouches + 1) > store->max)
+		return -ENOSPC;
+	int r = pouch_new(&pouch, store->next_number);
+	if (r < 0)
+		return r;
+	store->next_number++;
+	store->n_pouches++;
+	store->n_unstored++;
+	enter(store, pouch);
+	return 0;
+}
+
+/* What failed for want of room is tried again when there is some. */
+static int take_key_out(struct store *store, struct pouch *pouch, uint32_t key)
+{
+	leave(store, pouch);
+	int r = pouch_take_out(pouch, key);
+	enter(store, pouch);
+	if (r == 0 || r == -ENOENT)
+		record_return_key(store->record, key);
+	return r == -ENOENT ? 0 : r;
+}
+
+void store_take_out(struct store *store, struct segment *segment)
+{
+	struct record_loose loose;
+
+	if (store && record_take_out(store->record, segment, &loose) &&
+	    take_key_out(store, loose.pouch, loose.key) < 0)
+		record_loosen(store->record, &loose);
+}
+
+/* --- what is to be done ----------------------------------------------------------------------- */
+
 static int push_loose(struct store *store)
 {
 	struct record *record = store->record;
-	char name[IMAGE_KEY_NAME_SIZE];
 
 	while (record->n_loose > 0) {
 		struct record_loose last = record->loose[record->n_loose - 1];
-		image_key_name(last.key, name);
-		int r = send_remove(&store->notify, name);
+		int r = take_key_out(store, last.pouch, last.key);
 		if (r < 0)
 			return r;
 		record->n_loose--;
-		store->has_sent = true;
-		store->used -= last.descriptors;
-		store->names -= names_of(last.key, last.descriptors);
-		record_return_key(record, last.key);
 	}
 	return 0;
 }
 
 static int push_segment(struct store *store, struct segment *segment)
 {
-	uint32_t key = segment->keeping.key;
-	char name[IMAGE_KEY_NAME_SIZE];
+	int r = store->room == 0 ? add_pouch(store) : 0;
 	int fds[RECORD_DESCRIPTORS_MAX];
 	unsigned n = record_descriptors(segment, fds);
 
-	if (!has_room(store, key, n))
-		return -ENOSPC;
-	image_key_name(key, name);
-	int r = send_store(store, name, fds, n);
 	if (r < 0)
 		return r;
-	store->used += n;
-	store->names += names_of(key, n);
-	store->has_sent = true;
-	record_note_stored(store->record, segment);
-	return 0;
+	struct pouch *pouch = store->pouches;
+	leave(store, pouch);
+	r = pouch_put(pouch, segment->keeping.key, fds, n);
+	enter(store, pouch);
+	if (r == 0)
+		record_note_stored(store->record, segment, pouch);
+	return r;
+}
+
+static int push_pouches(struct store *store)
+{
+	struct pouch *pouch;
+	int r = 0;
+
+	if (store->room < ROOM_LEAST)
+		add_pouch(store);
+	if (store->n_unstored == 0)
+		return 0;
+	DL_FOREACH (store->pouches, pouch)
+		if (r == 0 && !pouch->is_stored)
+			r = send_pouch(store, pouch);
+	return r;
 }
 
 static int push(struct store *store)
 {
 	struct record *record = store->record;
-	int r = 0;
+	int r = push_loose(store);
 
-	/* Somebody may wait for these. */
 	while (r == 0 && record->unstored)
 		r = push_segment(store, record->unstored);
+	/* Whatever became of those. */
+	int other = push_pouches(store);
 	if (r == -ENOSPC)
 		note_full(store);
-	bool had_loose = record->n_loose > 0;
-	if (r == 0 || r == -ENOSPC)
-		r = push_loose(store);
-	/* With what has gone there may be room again. */
-	if (r == 0 && had_loose && record->unstored)
-		return push(store);
-	if (!record->unstored && store->has_sent)
+	if (r == -ENOSPC || r == 0)
+		r = other;
+	if (r == 0 && !record->unstored)
 		note_all_stored(store);
-	store->has_sent = false;
 	return r;
+}
+
+static bool has_to_do(const struct store *store)
+{
+	return store->record->n_loose || store->record->unstored || store->n_unstored;
 }
 
 void store_push(struct store *store)
 {
 	const struct timeval pause = {.tv_usec = PAUSE_US};
 
-	if (!store || (!store->record->n_loose && !store->record->unstored))
+	if (!store || !has_to_do(store))
 		return;
 	int r = push(store);
 	if (r == 0)
 		return;
-	note_error(store, r);
+	if (!is_for_later(r))
+		note_error(store, r);
 	/* Of anything but a full queue no socket tells that it is over. */
 	if (r == -EAGAIN)
 		event_add(store->on_room, NULL);
@@ -239,129 +310,96 @@ static void on_room(evutil_socket_t fd, short what, void *context)
 	record_flush(store->record);
 }
 
-/* Waits until a message may find room. Returns whether the time is not over. */
-static bool wait_for_room(int fd, uint64_t deadline)
-{
-	struct pollfd writable = {.fd = fd, .events = POLLOUT};
-	uint64_t now = clock_monotonic_ns();
+/* --- where it may be waited for --------------------------------------------------------------- */
 
-	if (now >= deadline)
+static uint64_t deadline(void)
+{
+	return clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC;
+}
+
+/* Whether to try again: what is for later has time until the deadline. */
+static bool try_again(const struct store *store, int r, uint64_t until)
+{
+	struct pollfd writable = {.fd = store->notify.fd, .events = POLLOUT};
+
+	if (!is_for_later(r) || clock_monotonic_ns() >= until)
 		return false;
-	/* Where too many descriptors are under way no socket becomes writable: so it is asked again. */
 	poll(&writable, 1, 10);
 	return true;
 }
 
 void store_drain(struct store *store)
 {
-	uint64_t deadline = clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC;
+	uint64_t until = deadline();
 	int r;
 
-	if (!store)
-		return;
-	while ((r = push(store)) < 0 && is_for_later(r))
-		if (!wait_for_room(store->notify.fd, deadline))
-			break;
+	do
+		r = push(store);
+	while (try_again(store, r, until));
 	if (r < 0)
 		log_error("not everything could be stored: %s", strerror(-r));
 	record_flush(store->record);
 }
 
-static int remove_within(struct notify *notify, const char *name, uint64_t deadline)
+void store_remove(struct store *store, const char *name)
 {
-	int r;
+	uint64_t until = deadline();
 
-	while ((r = send_remove(notify, name)) < 0 && is_for_later(r))
-		if (!wait_for_room(notify->fd, deadline))
-			break;
-	return r;
+	while (try_again(store, send_remove(store, name), until))
+		;
 }
 
-static int store_within(struct store *store, const char *name, const int *fds, unsigned n,
-			uint64_t deadline)
+static int store_now(struct store *store, const char *name, const int *fds, unsigned n)
 {
+	uint64_t until = deadline();
 	int r;
 
-	while ((r = send_store(store, name, fds, n)) < 0 && is_for_later(r))
-		if (!wait_for_room(store->notify.fd, deadline))
-			break;
+	do
+		r = send_store(store, name, fds, n);
+	while (try_again(store, r, until));
 	return r;
 }
 
 int store_record(struct store *store, int lock_fd)
 {
-	uint64_t deadline = clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC;
 	struct record *record = store->record;
 	int fds[RECORD_TABLES];
 
 	for (int i = 0; i < RECORD_TABLES; i++)
 		fds[i] = record->tables[i].fd;
 	/* What a daemon that got no further has left there. */
-	int r = remove_within(&store->notify, image_record_name(record->epoch), deadline);
+	store_remove(store, image_record_name(record->epoch));
 	record_complete(record);
-	if (r == 0)
-		r = store_within(store, image_record_name(record->epoch), fds, RECORD_TABLES,
-				 deadline);
+	int r = store_now(store, image_record_name(record->epoch), fds, RECORD_TABLES);
 	if (r == 0 && lock_fd >= 0)
-		r = store_within(store, IMAGE_LOCK_NAME, &lock_fd, 1, deadline);
+		r = store_now(store, IMAGE_LOCK_NAME, &lock_fd, 1);
 	if (r == 0)
-		r = remove_within(&store->notify, image_record_name(record->epoch + 1), deadline);
+		store_remove(store, image_record_name(record->epoch + 1));
+	if (r == 0)
+		store_drain(store);
 	return r;
 }
 
 void store_give_up(struct store *store)
 {
-	uint64_t deadline = clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC;
+	char name[IMAGE_POUCH_NAME_SIZE];
+	struct pouch *pouch;
 
-	remove_within(&store->notify, image_record_name(store->record->epoch), deadline);
-	remove_within(&store->notify, IMAGE_LOCK_NAME, deadline);
-}
-
-void store_remove(struct store *store, const char *name)
-{
-	remove_within(&store->notify, name, clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC);
-}
-
-/* --- from another thread ---------------------------------------------------------------------- */
-
-/* A descriptor that the manager closes when it has done what was said before. */
-static void wait_until_done(struct notify *notify, uint64_t deadline)
-{
-	int ends[2], r;
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return;
-	while ((r = notify_send(notify, "BARRIER=1", &ends[1], 1)) < 0 && is_for_later(r))
-		if (!wait_for_room(notify->fd, deadline))
-			break;
-	close_fd(ends[1]);
-	struct pollfd closed = {.fd = ends[0]};
-	if (r == 0)
-		poll(&closed, 1, WAIT_MS);
-	close_fd(ends[0]);
-}
-
-void store_remove_and_wait(uint32_t key)
-{
-	uint64_t deadline = clock_monotonic_ns() + WAIT_MS * NSEC_PER_MSEC;
-	char name[IMAGE_KEY_NAME_SIZE];
-	struct notify notify;
-
-	image_key_name(key, name);
-	if (notify_open(&notify) < 0)
-		return;
-	if (remove_within(&notify, name, deadline) == 0)
-		wait_until_done(&notify, deadline);
-	notify_close(&notify);
+	store_remove(store, image_record_name(store->record->epoch));
+	store_remove(store, IMAGE_LOCK_NAME);
+	DL_FOREACH (store->pouches, pouch) {
+		image_pouch_name(pouch->number, name);
+		store_remove(store, name);
+	}
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
 
 int store_new(struct store **ret, struct event_base *loop, struct record *record, unsigned max)
 {
-	struct store *store = max <= STORE_OWN ? NULL : calloc(1, sizeof(*store));
+	struct store *store = max < store_places(0) ? NULL : calloc(1, sizeof(*store));
 
-	if (max <= STORE_OWN)
+	if (max < store_places(0))
 		return -ENOENT;
 	if (!store)
 		return -ENOMEM;
@@ -372,7 +410,6 @@ int store_new(struct store **ret, struct event_base *loop, struct record *record
 	}
 	store->record = record;
 	store->max = max;
-	store->used = STORE_OWN;
 	store->on_room = event_new(loop, store->notify.fd, EV_WRITE, on_room, store);
 	store->on_pause_over = evtimer_new(loop, on_room, store);
 	if (!store->on_room || !store->on_pause_over) {
@@ -385,8 +422,12 @@ int store_new(struct store **ret, struct event_base *loop, struct record *record
 
 struct store *store_free(struct store *store)
 {
+	struct pouch *pouch, *next;
+
 	if (!store)
 		return NULL;
+	DL_FOREACH_SAFE (store->pouches, pouch, next)
+		pouch_free(pouch);
 	loop_event_free(store->on_room);
 	loop_event_free(store->on_pause_over);
 	notify_close(&store->notify);

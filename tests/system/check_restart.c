@@ -9,11 +9,13 @@
 #ifdef HAVE_LIBSYSTEMD
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -774,36 +776,83 @@ END_TEST
 
 /* --- the store -------------------------------------------------------------------------------- */
 
+/* Messages that lie in the first pouch. */
+static unsigned kept(void)
+{
+	int queued, fd;
+	unsigned n = 0;
+
+	manager_drain(manager);
+	for (unsigned i = 0; i < 2; i++) {
+		fd = i ? manager_take(manager, "p0") : manager_take_first(manager, "p0");
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_eq(ioctl(fd, SIOCINQ, &queued), 0);
+		n += (unsigned)queued / sizeof(uint32_t);
+		close(fd);
+	}
+	return n;
+}
+
 START_TEST(what_goes_is_taken_out)
 {
+	struct wire_create several = creation("b", WIRE_LIFETIME_PERSISTENT);
+	char name[32];
 	struct peer peer;
 
-	connect_peer(&peer);
-	manager_drain(manager);
-	unsigned before = manager_stored(manager);
-	create(&peer, "a", WIRE_LIFETIME_PERSISTENT);
-	struct wire_create several = creation("b", WIRE_LIFETIME_PERSISTENT);
 	several.permits = 3;
 	several.size = 64 << 20;
-	make(&peer, &several);
-	close_fds(&peer);
-	ck_assert_uint_eq(used(&peer, "segments"), 2);
+	connect_peer(&peer);
 	manager_drain(manager);
-	ck_assert_uint_eq(manager_stored(manager), before + 2 + 3);
+	for (int i = 0; i < 5; i++) {
+		snprintf(name, sizeof(name), "a%d", i);
+		create(&peer, name, WIRE_LIFETIME_PERSISTENT);
+	}
+	make(&peer, &several);
+	create(&peer, "c", WIRE_LIFETIME_PERSISTENT);
+	close_fds(&peer);
+	unsigned before = manager_stored(manager);
+	ck_assert_uint_eq(kept(), 7);
 	if (_i)
 		manager_crash(manager);
 	if (_i)
 		resume(&peer);
 	settle(&peer);
-	ck_assert(unlink_name(&peer, "a"));
+	ck_assert(unlink_name(&peer, "a3"));
 	ck_assert(unlink_name(&peer, "b"));
-	struct wire_detach detach = {0};
-	(void)detach;
 	end_peer(&peer);
 	connect_peer(&peer);
-	AWAIT(used(&peer, "segments") == 0);
-	manager_drain(manager);
+	AWAIT(used(&peer, "segments") == 5);
+	AWAIT(kept() == 5);
 	ck_assert_uint_eq(manager_stored(manager), before);
+	/* The others are whole. */
+	manager_crash(manager);
+	resume(&peer);
+	ck_assert_uint_eq(used(&peer, "segments"), 5);
+	ck_assert_uint_eq(kept(), 5);
+	ck_assert(exists(&peer, "a0") && exists(&peer, "a4") && exists(&peer, "c"));
+	end_peer(&peer);
+}
+END_TEST
+
+/* However many come and go, the service manager hears of few. */
+START_TEST(the_manager_is_left_alone)
+{
+	struct manager_heard before, after;
+	struct wire_detach detach = {0};
+	struct peer peer;
+
+	connect_peer(&peer);
+	manager_drain(manager);
+	manager_heard(manager, &before);
+	for (int i = 0; i < 1000; i++) {
+		detach.id = create(&peer, "a", WIRE_LIFETIME_CLIENTS).id;
+		close_fds(&peer);
+		ck_assert(ask(&peer, WIRE_DETACH, &detach, sizeof(detach), NULL, 0));
+	}
+	manager_drain(manager);
+	manager_heard(manager, &after);
+	ck_assert_uint_le(after.stored - before.stored, 4);
+	ck_assert_uint_eq(after.removed, before.removed);
 	end_peer(&peer);
 }
 END_TEST
@@ -823,7 +872,7 @@ START_TEST(a_busy_manager_keeps_nobody_waiting)
 	}
 	ck_assert(getenv("SHMD_WRAPPER") || now_ms() - start < 3000);
 	manager_hold(manager, false);
-	AWAIT(manager_stored(manager) >= 600);
+	AWAIT(manager_stored(manager) >= 5 + 2 * 300 / 16);
 	manager_crash(manager);
 	connect_peer(&peer);
 	ck_assert_uint_eq(used(&peer, "segments"), 300);
@@ -837,10 +886,10 @@ START_TEST(a_full_store_is_told)
 	struct peer peer;
 
 	manager_end(manager);
-	manager_set_max(manager, 9 + 10);
+	manager_set_max(manager, 9 + 4);
 	manager_start(manager);
 	connect_peer(&peer);
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 33; i++) {
 		snprintf(name, sizeof(name), "segment%d", i);
 		create(&peer, name, WIRE_LIFETIME_PERSISTENT);
 	}
@@ -852,12 +901,12 @@ START_TEST(a_full_store_is_told)
 	settle(&peer);
 	end_peer(&peer);
 	connect_peer(&peer);
-	AWAIT(used(&peer, "segments") == 5);
+	AWAIT(used(&peer, "segments") == 32);
 	AWAIT(daemon_logged(manager_daemon(manager), "in the service manager's store again"));
 	manager_crash(manager);
 	connect_peer(&peer);
-	ck_assert_uint_eq(used(&peer, "segments"), 5);
-	ck_assert(exists(&peer, "segment5"));
+	ck_assert_uint_eq(used(&peer, "segments"), 32);
+	ck_assert(exists(&peer, "segment32"));
 	end_peer(&peer);
 }
 END_TEST
@@ -925,6 +974,7 @@ static Suite *restart_suite(void)
 	tcase_add_loop_test(tcase, what_a_child_has_mapped_is_kept, 0, WAYS);
 	tcase_add_loop_test(tcase, what_lingers_goes_on_to_linger, 0, WAYS);
 	tcase_add_loop_test(tcase, what_goes_is_taken_out, 0, 2);
+	tcase_add_test(tcase, the_manager_is_left_alone);
 	tcase_add_test(tcase, a_busy_manager_keeps_nobody_waiting);
 	tcase_add_test(tcase, a_full_store_is_told);
 	tcase_add_test(tcase, an_empty_daemon_leaves_nothing);

@@ -699,6 +699,18 @@ int manager_take(struct manager *manager, const char *name)
 	return fd;
 }
 
+int manager_take_first(struct manager *manager, const char *name)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&manager->lock);
+	for (unsigned i = 0; i < manager->n && fd < 0; i++)
+		if (strcmp(manager->store[i].name, name) == 0)
+			fd = fcntl(manager->store[i].fd, F_DUPFD_CLOEXEC, 0);
+	pthread_mutex_unlock(&manager->lock);
+	return fd;
+}
+
 void manager_plant(struct manager *manager, int fd, const char *name)
 {
 	pthread_mutex_lock(&manager->lock);

@@ -26,7 +26,7 @@ struct manager;
 /* What was told since the manager was made. */
 struct manager_heard {
 	unsigned messages;
-	unsigned states; /* of them that are about no descriptors */
+	unsigned states;                            /* of them that are about no descriptors */
 	unsigned ready, reloading, stopping, pings; /* messages of READY=1, WATCHDOG=1 ... */
 	unsigned stored, removed;                   /* descriptors */
 	unsigned doubled;                           /* were in the store already */
@@ -81,8 +81,10 @@ unsigned manager_stored(struct manager *manager);
 unsigned manager_stored_as(struct manager *manager, const char *name);
 unsigned manager_names(struct manager *manager, char (*ret)[MANAGER_NAME_SIZE], unsigned max);
 
-/* A duplicate of the descriptor of that name that was stored last, closed on exec; -1 if there is none. */
+/* A duplicate of the descriptor of that name that was stored last, or first, closed on exec; -1 if there is
+ * none. */
 int manager_take(struct manager *manager, const char *name);
+int manager_take_first(struct manager *manager, const char *name);
 
 /* Stores a duplicate, or removes, what the daemon did not send: for those that should not trust it. */
 void manager_plant(struct manager *manager, int fd, const char *name);

@@ -9,6 +9,7 @@ tests_systemd_client_LDADD = libshmd.la
 
 EXTRA_DIST += tests/systemd/run.sh tests/systemd/inside.sh tests/systemd/drive.service
 
-check-systemd: all tests/systemd/client
+check-systemd:
+	$(MAKE) all && $(MAKE) tests/systemd/client
 	$(srcdir)/tests/systemd/run.sh $(abs_top_builddir)
 .PHONY: check-systemd

@@ -25,10 +25,12 @@ folder=$(mktemp -d /tmp/shmd-nspawn-XXXXXX)
 # shellcheck disable=SC2317 # it is called by the trap
 cleanup() {
   rm -rf "$folder"
-  rmdir "/run/systemd/nspawn/propagate/$name" 2>/dev/null
-  # Where it was started in.
-  for cgroup in /sys/fs/cgroup /sys/fs/cgroup/unified; do
-    rmdir "$cgroup"/payload "$cgroup"/supervisor 2>/dev/null
+  rmdir "/run/systemd/nspawn/propagate/$name" 2>/dev/null || true
+  # Empty ones, where it was started in; the kernel takes a moment.
+  for _ in 1 2 3 4 5; do
+    find /sys/fs/cgroup{,/unified}/{payload,supervisor} -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    [ -n "$(find /sys/fs/cgroup{,/unified}/{payload,supervisor} -maxdepth 0 2>/dev/null)" ] || break
+    sleep 0.1
   done
   return 0
 }

@@ -121,7 +121,7 @@ START_TEST(sockets_that_are_not_for_us)
 	refuse((int[]){listening(SOCK_SEQPACKET), listening(SOCK_SEQPACKET)}, 2);
 	refuse((int[]){memory(), listening(SOCK_STREAM)}, 2);
 	refuse((int[]){listening(SOCK_DGRAM), memory()}, 2);
-	refuse((int[]){socket(AF_UNIX, SOCK_SEQPACKET, 0), memory()}, 2);
+	refuse((int[]){socket(AF_UNIX, SOCK_STREAM, 0), memory()}, 2);
 }
 END_TEST
 
@@ -136,6 +136,24 @@ START_TEST(a_descriptor_that_is_not_there)
 }
 END_TEST
 #endif
+
+/* In which other descriptors lie. */
+START_TEST(sockets_that_were_stored)
+{
+	int ends[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	const int fds[] = {ends[0], listening(SOCK_SEQPACKET), ends[1]};
+	hand_over(fds, 3, "p0:shmd.socket:p0");
+	ck_assert_int_eq(handed_take(&handed), 0);
+	ck_assert_int_eq(handed.socket, FIRST + 1);
+	ck_assert_uint_eq(handed.n, 2);
+	ck_assert_int_eq(handed.stored[0].fd, FIRST);
+	ck_assert_int_eq(handed.stored[1].fd, FIRST + 2);
+	ck_assert_str_eq(handed.stored[1].name, "p0");
+	handed_fini(&handed);
+}
+END_TEST
 
 START_TEST(how_much_is_stored)
 {
@@ -161,6 +179,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_socket_and_what_was_stored);
 	tcase_add_test(tests, what_was_stored_alone);
 	tcase_add_test(tests, sockets_that_are_not_for_us);
+	tcase_add_test(tests, sockets_that_were_stored);
 	tcase_add_test(tests, a_descriptor_that_is_not_there);
 #endif
 	tcase_add_test(tests, how_much_is_stored);
