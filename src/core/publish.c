@@ -92,8 +92,6 @@ static int check_publish(struct registry *registry, struct session *session, uin
 static void bind(struct registry *registry, struct session *session, struct segment *segment,
 		 struct segment *existing)
 {
-	/* Its row is written before that of the other, which loses the name: of two that have it, the newer
-	 * one is right. */
 	record_note(&registry->record, segment);
 	replace(registry, existing);
 	segment->is_anonymous = false;

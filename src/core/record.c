@@ -359,15 +359,24 @@ static void stop_being_stale(struct record *record, struct segment *segment)
 	DL_DELETE2(record->stale, segment, keeping.stale_prev, keeping.stale_next);
 }
 
+static void flush_one(struct record *record, struct segment *segment)
+{
+	stop_being_stale(record, segment);
+	if (segment->state != SEGMENT_UNUSED && segment->keeping.has_key)
+		write_segment(record, segment);
+}
+
+/* Who has a name comes before who has lost it: of two that have it the newer one is right, but one that
+ * nobody has is lost. */
 void record_flush(struct record *record)
 {
-	struct segment *segment;
+	struct segment *segment, *next;
 
-	while ((segment = record->stale)) {
-		stop_being_stale(record, segment);
-		if (segment->state != SEGMENT_UNUSED && segment->keeping.has_key)
-			write_segment(record, segment);
-	}
+	DL_FOREACH_SAFE2 (record->stale, segment, next, keeping.stale_next)
+		if (segment->name[0])
+			flush_one(record, segment);
+	while ((segment = record->stale))
+		flush_one(record, segment);
 }
 
 bool record_take_out(struct record *record, struct segment *segment, struct record_loose *ret)
