@@ -359,10 +359,13 @@ static void stop_being_stale(struct record *record, struct segment *segment)
 	DL_DELETE2(record->stale, segment, keeping.stale_prev, keeping.stale_next);
 }
 
+/* One that nobody has any more is over for the next daemon, too, before its descriptors are closed. */
 static void flush_one(struct record *record, struct segment *segment)
 {
 	stop_being_stale(record, segment);
-	if (segment->state != SEGMENT_UNUSED && segment->keeping.has_key)
+	if (segment->state == SEGMENT_UNUSED)
+		row_clear(&segment->keeping.row);
+	else if (segment->keeping.has_key)
 		write_segment(record, segment);
 }
 
