@@ -15,7 +15,7 @@
 set -euo pipefail
 
 source=$(cd "$(dirname "$0")/../.." && pwd)
-fuzzers='config dispatch ledger packet parse'
+fuzzers='config dispatch image ledger packet parse'
 CC=${CC:-clang}
 
 # find_tool VARIABLE NAME: Debian has them with and without the version in their names.

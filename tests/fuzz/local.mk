@@ -4,10 +4,10 @@
 # the folder fuzz-corpus/ of the build, and a failure leaves its input there as fuzz-NAME-crash-*.
 # make coverage-fuzz builds them once more, and says how many lines of src/wire and src/core they reach.
 #
-# In corpus/ is what reaches each line for the first time: those with names were written, for dispatch by
-# seeds.py, those with numbers were found, and chosen by fuzz_NAME -use_counters=0 -set_cover_merge=1.
+# In corpus/ is what reaches each line for the first time: those with names were written, for dispatch and
+# image by seeds.py, those with numbers were found, and chosen by fuzz_NAME -use_counters=0 -set_cover_merge=1.
 # What a fuzzer found a bug with stays there, by a name that says which.
-FUZZERS = config dispatch ledger packet parse
+FUZZERS = config dispatch image ledger packet parse
 FUZZ_SECONDS = 60
 FUZZ_DRIVERS =
 
@@ -15,6 +15,7 @@ if ENABLE_FUZZERS
 FUZZ_DRIVERS += \
 	tests/fuzz/fuzz_config \
 	tests/fuzz/fuzz_dispatch \
+	tests/fuzz/fuzz_image \
 	tests/fuzz/fuzz_ledger \
 	tests/fuzz/fuzz_packet \
 	tests/fuzz/fuzz_parse
@@ -41,6 +42,12 @@ tests_fuzz_fuzz_dispatch_LDFLAGS = $(FUZZ_LDFLAGS) \
 	-Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=reallocarray -Wl,--wrap=mmap \
 	-Wl,--wrap=inotify_add_watch -Wl,--wrap=pwrite -Wl,--wrap=acl_set_fd -Wl,--wrap=read
 tests_fuzz_fuzz_dispatch_LDADD = $(DAEMON_LIBS)
+tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/fuzz.h \
+	tests/fuzz/shortage.c tests/fuzz/shortage.h
+tests_fuzz_fuzz_image_LDFLAGS = $(FUZZ_LDFLAGS) \
+	-Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=reallocarray -Wl,--wrap=mmap \
+	-Wl,--wrap=inotify_add_watch -Wl,--wrap=pwrite -Wl,--wrap=acl_set_fd -Wl,--wrap=log_line
+tests_fuzz_fuzz_image_LDADD = $(CORE_LIBS)
 tests_fuzz_fuzz_ledger_SOURCES = tests/fuzz/fuzz_ledger.c tests/fuzz/fuzz.h
 tests_fuzz_fuzz_ledger_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_ledger_LDADD = $(CORE_LIBS)

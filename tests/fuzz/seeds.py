@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes those seeds of the fuzzer of requests that have names: stories that people would tell.
+"""Writes those seeds that have names: of the fuzzer of requests, stories that people would tell, and of the
+fuzzer of images what daemons would leave.
 
-  tests/fuzz/seeds.py FOLDER    e.g. tests/fuzz/corpus/dispatch
+  tests/fuzz/seeds.py FOLDER    tests/fuzz/corpus/dispatch or tests/fuzz/corpus/image
 
-The bytes are those that fuzz_dispatch.c, asking.c and law.c take apart. What has a number for a name in
+The bytes are those that fuzz_dispatch.c, asking.c and law.c take apart, and fuzz_image.c. What has a number for a name in
 the folder was found by the fuzzer, and minimised (-merge=1).
 """
 
@@ -525,8 +526,98 @@ for without in ("NO_INOTIFY", "NO_LEASES", "NO_WORDS"):
         WORLDS[world] = (globals()[without], 0)
 
 
+# --- images: what a daemon has left ------------------------------------------------------------------
+
+MEMORY, SEMAPHORE, LEDGER, LOCK, ODD_SIZE, ODD_MODE, NO_SEALS, NO_FILE = range(8)
+LIVE, LINGERING, DROPPED, SUPERSEDED, ANONYMOUS = range(5)
+LOCK_NAME, NO_NAME = 130, 131
+NONE = 255
+
+
+def file(kind, how=0):
+    return bytes([0, kind + 8 * how])
+
+
+def give(at, key):
+    """Under the name of a key, or of what has a name of its own."""
+    return bytes([1, at, key])
+
+
+def disturbed(changes):
+    return bytes([len(changes)]) + b"".join(bytes([at >> 8, at & 255, to]) for at, to in changes)
+
+
+def segment(n, memory, semaphore=NONE, ledger=0, state=LIVE, owner=0, publisher=0, lifetime=0, key=None,
+            newer=0, changes=()):
+    what = n + 8 * (n if key is None else key) + 64 * newer
+    how = state + 5 * owner + 20 * publisher + 80 * lifetime
+    return bytes([2, what & 255, memory, how & 255, semaphore, ledger]) + disturbed(changes)
+
+
+def left_client(n, deed=0, changes=()):
+    return bytes([3, n, deed]) + disturbed(changes)
+
+
+def left_attachment(client, n, writing=1, reading=0, number=0, changes=()):
+    return bytes([4, client + 4 * n, writing + 4 * reading + 16 * number]) + disturbed(changes)
+
+
+def left_number(n, number, process=0, flags=0, changes=()):
+    return bytes([5, n + 8 * number, process + 4 * flags]) + disturbed(changes)
+
+
+def poke(table, at, to):
+    return bytes([6, table, at >> 8, at & 255, to])
+
+
+def image(*steps, tables=0, allocations=0, asked=b""):
+    return bytes([tables, allocations, len(steps)]) + b"".join(steps) + asked
+
+
+SIMPLE = (file(MEMORY), file(SEMAPHORE, 1), file(LOCK), give(0, 0), give(1, 0), give(2, LOCK_NAME),
+          segment(0, 0, 1))
+# Four permits, and the ledger is file 3.
+SEVERAL = (file(MEMORY), file(SEMAPHORE, 4), file(LOCK), file(LEDGER), give(0, 1), give(1, 1), give(3, 1),
+           give(2, LOCK_NAME), segment(1, 0, 1, 3))
+CLIENTS = (left_client(0), left_client(1), left_client(2))
+TWO_NAMES = (file(MEMORY), file(MEMORY), give(0, 0), give(1, 4), segment(0, 0), segment(4, 1))
+ASKED = bytes(range(0, 160, 5))
+
+IMAGES = {
+    "nothing": image(),
+    "one": image(*SIMPLE, *CLIENTS, left_attachment(0, 0), asked=ASKED),
+    "lockers": image(*SEVERAL, *CLIENTS, left_number(1, 1), left_number(1, 2, 1, 1), left_number(1, 3, 0, 2),
+                     left_attachment(0, 1, number=1), left_attachment(1, 1, number=2),
+                     left_attachment(2, 1, number=3), asked=ASKED),
+    "left": image(*SIMPLE, *CLIENTS, left_number(0, 1, 0, 2), left_attachment(1, 0, number=1),
+                  asked=bytes([1 + 18, 0, 1 + 18, 0])),
+    "two-names": image(*TWO_NAMES, asked=ASKED),
+    "two-keys": image(*TWO_NAMES[:4], segment(0, 0, key=0), segment(4, 1, key=0)),
+    "published": image(*SIMPLE[:-1], segment(0, 0, 1, owner=1, publisher=1, newer=1), *CLIENTS,
+                       left_attachment(0, 0), asked=ASKED),
+    "deeds": image(*SIMPLE, *(left_client(n, 1 + n) for n in range(3)), asked=ASKED),
+    "no-lock": image(*SIMPLE[:2], *SIMPLE[3:5], segment(0, 0, 1)),
+    "no-semaphore": image(file(MEMORY), file(SEMAPHORE), give(0, 0), segment(0, 0, 1), asked=ASKED),
+    "odd-files": image(*(file(kind, 3) for kind in range(8)), *(give(i, i) for i in range(8)),
+                       *(segment(i, i) for i in range(8))),
+    "poked": image(*SIMPLE, *CLIENTS, poke(0, 200, 7), poke(1, 0, 0)),
+    "next-id": image(*SIMPLE, *(poke(0, 40 + i, 255) for i in range(8)), asked=ASKED),
+    "generation": image(*SIMPLE[:-1], segment(0, 0, 1, changes=[(24 + i, 255) for i in range(3)])),
+}
+IMAGES |= {f"state-{state}": image(*SIMPLE[:-1], segment(0, 0, 1, state=state), *CLIENTS,
+                                   left_attachment(0, 0), asked=ASKED) for state in range(1, 5)}
+IMAGES |= {f"tables-{how}": image(*SIMPLE, *CLIENTS, left_attachment(0, 0), tables=how)
+           for how in (1, 2, 3, 33, 65, 97, 129, 161, 10, 18, 26, 185)}
+IMAGES |= {f"allocations-{n}": image(*SEVERAL, *TWO_NAMES, *CLIENTS, allocations=128 + n)
+           for n in range(0, 40, 3)}
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
+    if folder.name == "image":
+        for title, what in IMAGES.items():
+            (folder / title).write_bytes(what)
+        return
     for title, story in STORIES.items():
         (folder / title).write_bytes(bytes(WORLDS.get(title, (0, 0))) + story)
 
