@@ -25,6 +25,7 @@ CORE_UNITS = \
 	tests/unit/check_name \
 	tests/unit/check_publish \
 	tests/unit/check_quota \
+	tests/unit/check_record \
 	tests/unit/check_record_steps \
 	tests/unit/check_recovery \
 	tests/unit/check_registry \
@@ -149,6 +150,9 @@ tests_unit_check_table_LDADD = $(UNIT_CORE)
 tests_unit_check_image_SOURCES = tests/unit/check_image.c $(UNIT)
 tests_unit_check_image_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_image_LDADD = $(UNIT_CORE)
+tests_unit_check_record_SOURCES = tests/unit/check_record.c $(UNIT)
+tests_unit_check_record_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_record_LDADD = $(UNIT_CORE)
 tests_unit_check_record_steps_SOURCES = tests/unit/check_record_steps.c $(UNIT) $(KEPT)
 tests_unit_check_record_steps_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_record_steps_LDFLAGS = -Wl,--wrap=row_write -Wl,--wrap=row_clear
