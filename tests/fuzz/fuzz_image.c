@@ -72,7 +72,6 @@ static struct file files[FILES];
 static unsigned n_files;
 static struct table tables[RECORD_TABLES];
 static struct image_descriptor given[GIVEN];
-static char given_names[GIVEN][IMAGE_KEY_NAME_SIZE];
 static unsigned given_files[GIVEN];
 static size_t n_given;
 
@@ -204,25 +203,23 @@ static void add_file(unsigned what)
 	n_files++;
 }
 
-static void give(const char *name, unsigned file)
+static void give_as(const char *name, uint32_t key, unsigned file)
 {
 	if (n_given == GIVEN || file >= n_files)
 		return;
-	snprintf(given_names[n_given], sizeof(given_names[0]), "%s", name);
 	given_files[n_given] = file;
-	given[n_given] = (struct image_descriptor){fcntl(files[file].fd, F_DUPFD_CLOEXEC, 0),
-						   given_names[n_given]};
+	given[n_given] = (struct image_descriptor){fcntl(files[file].fd, F_DUPFD_CLOEXEC, 0), name,
+						   key};
 	HOLDS(given[n_given].fd >= 0);
 	n_given++;
 }
 
 static void give_file(unsigned file, unsigned how)
 {
-	static const char *const names[] = {"~0", "~1", "~lock", "~", "", "a/b", "00", "zzzzzzz"};
-	char name[IMAGE_KEY_NAME_SIZE];
+	static const char *const names[] = {"record0", "record1", IMAGE_LOCK_NAME, "~", "",
+					    "a/b",     "p0",      "zzzzzzz"};
 
-	image_key_name(how, name);
-	give(how < 128 ? name : names[how % 8], file);
+	give_as(how < 128 ? NULL : names[how % 8], how, file);
 }
 
 static struct record_file file_of(unsigned file)
@@ -257,11 +254,8 @@ static bool disturb(struct input *input, void *row, size_t size)
 
 static bool find_given(uint32_t key, unsigned file)
 {
-	char name[IMAGE_KEY_NAME_SIZE];
-
-	image_key_name(key, name);
 	for (size_t i = 0; i < n_given; i++)
-		if (strcmp(given_names[i], name) == 0 && given_files[i] == file)
+		if (!given[i].name && given[i].key == key && given_files[i] == file)
 			return true;
 	return false;
 }
@@ -440,9 +434,8 @@ static void give_tables(unsigned how)
 	for (unsigned i = 0; i < RECORD_TABLES; i++)
 		for (unsigned n = i == which && how % 8 == 2 ? 0 : 1; n > 0; n--) {
 			const char *name = image_record_names[(EPOCH + (how % 8 == 3)) % 2];
-			snprintf(given_names[n_given], sizeof(given_names[0]), "%s", name);
 			given[n_given] = (struct image_descriptor){
-				fcntl(tables[i].fd, F_DUPFD_CLOEXEC, 0), given_names[n_given]};
+				fcntl(tables[i].fd, F_DUPFD_CLOEXEC, 0), name, 0};
 			n_given++;
 		}
 }

@@ -542,7 +542,8 @@ static void unlink_all(void)
 	credentials_init(&root.who, 0, 0, NULL, 0);
 	while ((segment = registry_next(server.registry, id))) {
 		id = segment->id;
-		HOLDS(registry_unlink(server.registry, &root, id, "", now, &(uint64_t){0}, &why) == 0);
+		HOLDS(registry_unlink(server.registry, &root, id, "", now, &(uint64_t){0}, &why) ==
+		      0);
 	}
 	answers_note_taken();
 }

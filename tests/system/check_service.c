@@ -214,8 +214,8 @@ START_TEST(a_deaf_manager_stalls_nobody)
 	struct shmd *connection = connect_or_fail();
 	/* Who makes a segment hears of it when it is stored, and nobody waits for that for long. */
 	first = now_ms();
-	for (int i = 0; !daemon_logged(manager_daemon(manager), "does not take what is to be stored");
-	     i++) {
+	for (int i = 0;
+	     !daemon_logged(manager_daemon(manager), "does not take what is to be stored"); i++) {
 		snprintf(name, sizeof(name), "segment%d", i);
 		shmd_detach(create_or_fail(connection, name, 4096, SHMD_LIFETIME_PERSISTENT));
 	}

@@ -455,7 +455,8 @@ static void try_one(struct session *session, const struct person *person, unsign
 	compare_attaching(name);
 	struct session root;
 	enter(&root, &people[0]);
-	ck_assert_int_eq(registry_unlink(registry, &root, 0, names[name], 1, &(uint64_t){0}, &why), 0);
+	ck_assert_int_eq(registry_unlink(registry, &root, 0, names[name], 1, &(uint64_t){0}, &why),
+			 0);
 	session_fini(&root);
 }
 

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ static struct record_client client;
 static struct record_attachment attachment;
 static struct record_locker locker;
 static int memory, semaphore, ledger, lock;
-static char key_name[IMAGE_KEY_NAME_SIZE];
+static uint32_t key;
 
 static struct image_descriptor given[64];
 static size_t n_given;
@@ -145,18 +146,23 @@ static void set_up(void)
 	semaphore = make_file(32, 0);
 	ledger = make_file(4096, 0);
 	lock = make_file(0, 0);
-	image_key_name(KEY, key_name);
+	key = KEY;
 	begin_tables(tables, EPOCH);
 	set_up_rows();
 }
 
 /* A duplicate, as the descriptors are that a daemon gets. */
-static void give(const char *name, int fd)
+static void give_as(const char *name, uint32_t as, int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	ck_assert_int_ge(copy, 0);
-	given[n_given++] = (struct image_descriptor){copy, name};
+	given[n_given++] = (struct image_descriptor){copy, name, as};
+}
+
+static void give(const char *name, int fd)
+{
+	give_as(name, 0, fd);
 }
 
 static void give_tables(struct table of[RECORD_TABLES])
@@ -168,9 +174,9 @@ static void give_tables(struct table of[RECORD_TABLES])
 
 static void give_segment(void)
 {
-	give(key_name, memory);
-	give(key_name, semaphore);
-	give(key_name, ledger);
+	give_as(NULL, key, memory);
+	give_as(NULL, key, semaphore);
+	give_as(NULL, key, ledger);
 }
 
 static void tear_down(void)
@@ -652,7 +658,7 @@ static void deadline_without_linger(void)
 static void huge_key(void)
 {
 	segment.key = UINT32_MAX;
-	image_key_name(segment.key, key_name);
+	key = segment.key;
 }
 
 static void endless_name(void)
@@ -846,8 +852,8 @@ START_TEST(a_segment_is_kept_without_its_semaphore)
 {
 	put_rows();
 	give_tables(tables);
-	give(key_name, memory);
-	give(key_name, ledger);
+	give_as(NULL, key, memory);
+	give_as(NULL, key, ledger);
 	read_given();
 	ck_assert_uint_eq(image.n_segments, 1);
 	ck_assert_int_eq(image.segments[0].semaphore_fd, -1);
@@ -1041,39 +1047,22 @@ START_TEST(a_deed_is_done_when_its_segment_says_so)
 }
 END_TEST
 
-/* --- names of keys ---------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
-START_TEST(keys_have_names)
+START_TEST(pouches_have_names)
 {
-	static const uint32_t more[] = {63, 64, 4095, 4096, 1u << 30, UINT32_MAX - 1, UINT32_MAX};
-	char name[IMAGE_KEY_NAME_SIZE];
-	uint32_t key;
+	static const char *const others[] = {"",   "p",   "p01",         "p-1",     "p 1",
+					     "q1", "p1x", "p4294967296", "record0", "lock"};
+	char name[IMAGE_POUCH_NAME_SIZE];
+	unsigned number;
 
-	for (uint32_t i = 0; i < 70000; i++) {
-		uint32_t one = i < 7 ? more[i] : i - 7;
-		image_key_name(one, name);
-		ck_assert_int_eq(image_parse_key(name, &key), 0);
-		ck_assert_uint_eq(key, one);
-		ck_assert_uint_le(strlen(name), one < 64 ? 1 : one < 4096 ? 2 : 6);
-		for (int j = 0; j < IMAGE_RECORD_NAMES; j++)
-			ck_assert_str_ne(name, image_record_names[j]);
+	for (unsigned i = 0; i < 40; i++) {
+		image_pouch_name(UINT_MAX >> i % 32, name);
+		ck_assert_int_eq(image_parse_pouch(name, &number), 0);
+		ck_assert_uint_eq(number, UINT_MAX >> i % 32);
 	}
-}
-END_TEST
-
-START_TEST(other_names_are_no_keys)
-{
-	static const char *const others[] = {"",        "~0",       "~1",     "~lock",  "a0",
-					     "00",      "stored",   "_____3", "_____4", "0000001",
-					     "-------", "________", "a b",    "\xff",   "socket"};
-	uint32_t key = 99;
-	unsigned taken = 0;
-
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		taken += image_parse_key(others[i], &key) == 0;
-	/* Six digits that are not too many, and the greatest key. */
-	ck_assert_uint_eq(taken, 1);
-	ck_assert_uint_eq(key, UINT32_MAX);
+		ck_assert_int_eq(image_parse_pouch(others[i], &number), -EINVAL);
 }
 END_TEST
 
@@ -1131,7 +1120,6 @@ void unit_tests(TCase *tests)
 	tcase_add_loop_test(tests, a_number_is_one_to_lock_by, 0, N(strange_lockers));
 	tcase_add_test(tests, a_number_of_no_segment_is_no_news);
 	tcase_add_loop_test(tests, a_deed_is_done_when_its_segment_says_so, 0, N(deeds));
-	tcase_add_test(tests, keys_have_names);
-	tcase_add_test(tests, other_names_are_no_keys);
+	tcase_add_test(tests, pouches_have_names);
 	tcase_add_test(tests, records_take_turns);
 }

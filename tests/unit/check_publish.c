@@ -400,7 +400,8 @@ START_TEST(a_names_next_owner_has_no_old_generations)
 	publish_new(&alice, "frame");
 	ck_assert_int_eq(attach(&bob, "frame", true, &grant), 0);
 	publish_new(&alice, "frame");
-	ck_assert_int_eq(registry_unlink(registry, &alice, 0, "frame", now, &(uint64_t){0}, &why), 0);
+	ck_assert_int_eq(registry_unlink(registry, &alice, 0, "frame", now, &(uint64_t){0}, &why),
+			 0);
 	publish_new(&bob, "frame");
 	ck_assert_ptr_null(lineage_find(registry->lineages, BOB, "frame"));
 	ck_assert_ptr_nonnull(lineage_find(registry->lineages, ALICE, "frame"));
@@ -411,7 +412,8 @@ END_TEST
 START_TEST(unlinking_ends_the_binding)
 {
 	publish_new(&alice, "frame");
-	ck_assert_int_eq(registry_unlink(registry, &alice, 0, "frame", now, &(uint64_t){0}, &why), 0);
+	ck_assert_int_eq(registry_unlink(registry, &alice, 0, "frame", now, &(uint64_t){0}, &why),
+			 0);
 	ck_assert_ptr_null(alice.published);
 	ck_assert(!exists("frame"));
 }

@@ -500,7 +500,7 @@ static void store(void)
 		ck_assert_int_eq(channel_send(line[1], &segment->keeping.key,
 					      sizeof(segment->keeping.key), fds, n),
 				 0);
-		record_note_stored(record, segment);
+		record_note_stored(record, segment, kept_pouch);
 	}
 }
 
@@ -583,7 +583,8 @@ static struct books books_afterwards(void)
 		}
 		line[1] = socket(AF_UNIX, SOCK_DGRAM, 0);
 		while (registry->record.unstored)
-			record_note_stored(&registry->record, registry->record.unstored);
+			record_note_stored(&registry->record, registry->record.unstored,
+					   kept_pouch);
 		thing->act();
 		run();
 		books = books_now();
@@ -707,15 +708,13 @@ static unsigned count_changes(struct steps *steps)
 static void receive(void)
 {
 	int fds[WIRE_DESCRIPTORS_MAX], truncated;
-	char name[IMAGE_KEY_NAME_SIZE];
 	uint32_t key;
 	size_t n;
 
 	while (channel_receive(line[0], &key, sizeof(key), fds, &n, &truncated) ==
 	       (ssize_t)sizeof(key)) {
-		image_key_name(key, name);
 		for (size_t i = 0; i < n; i++) {
-			kept_put(&kept, name, fds[i]);
+			kept_put_key(&kept, key, fds[i]);
 			close_fd(fds[i]);
 		}
 	}
@@ -756,7 +755,10 @@ static void read_copy(void)
 
 	receive();
 	for (size_t i = 0; i < kept.n; i++)
-		kept_put(&copy, kept.names[i], kept.given[i].fd);
+		if (kept.given[i].name)
+			kept_put(&copy, kept.given[i].name, kept.given[i].fd);
+		else
+			kept_put_key(&copy, kept.given[i].key, kept.given[i].fd);
 	image_fini(&image);
 	image = kept_read(&copy);
 	kept_close(&copy);

@@ -653,7 +653,8 @@ START_TEST(anonymous_is_for_its_user)
 	ck_assert_int_eq(attach(&bob, a->id, "", true), REFUSAL_NOT_FOUND);
 	ck_assert_int_eq(registry_find(registry, &bob.who, a->id, "", &found, &why),
 			 REFUSAL_NOT_FOUND);
-	ck_assert_int_eq(registry_unlink(registry, &bob, a->id, "", now, &(uint64_t){0}, &why), REFUSAL_NOT_FOUND);
+	ck_assert_int_eq(registry_unlink(registry, &bob, a->id, "", now, &(uint64_t){0}, &why),
+			 REFUSAL_NOT_FOUND);
 	ck_assert_int_eq(attach(&alice_again, a->id, "", false), 0);
 	ck_assert_int_eq(attach(&daemon_user, a->id, "", false), 0);
 	ck_assert(!segment_is_visible(a, &bob.who));

@@ -9,14 +9,26 @@
 
 #include "base/cleanup.h"
 
-void kept_put(struct kept *kept, const char *name, int fd)
+static char nothing;
+struct pouch *const kept_pouch = (struct pouch *)&nothing;
+
+static void put(struct kept *kept, const char *name, uint32_t key, int fd)
 {
 	ck_assert_uint_lt(kept->n, KEPT_MAX);
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	ck_assert_int_ge(copy, 0);
+	kept->given[kept->n++] = (struct image_descriptor){copy, name, key};
+}
+
+void kept_put(struct kept *kept, const char *name, int fd)
+{
 	snprintf(kept->names[kept->n], sizeof(kept->names[0]), "%s", name);
-	kept->given[kept->n] = (struct image_descriptor){copy, kept->names[kept->n]};
-	kept->n++;
+	put(kept, kept->names[kept->n], 0, fd);
+}
+
+void kept_put_key(struct kept *kept, uint32_t key, int fd)
+{
+	put(kept, NULL, key, fd);
 }
 
 void kept_put_record(struct kept *kept, const struct registry *registry)
@@ -30,13 +42,11 @@ void kept_put_record(struct kept *kept, const struct registry *registry)
 
 static void put_segment(struct kept *kept, const struct segment *segment)
 {
-	char name[IMAGE_KEY_NAME_SIZE];
 	int fds[RECORD_DESCRIPTORS_MAX];
 	unsigned n = record_descriptors(segment, fds);
 
-	image_key_name(segment->keeping.key, name);
 	for (unsigned i = 0; i < n; i++)
-		kept_put(kept, name, fds[i]);
+		kept_put_key(kept, segment->keeping.key, fds[i]);
 }
 
 void kept_put_segments(struct kept *kept, struct registry *registry)
@@ -45,7 +55,7 @@ void kept_put_segments(struct kept *kept, struct registry *registry)
 	const struct segment *segment;
 
 	while (record->unstored)
-		record_note_stored(record, record->unstored);
+		record_note_stored(record, record->unstored, kept_pouch);
 	for (segment = registry->by_id; segment; segment = segment->by_id.next)
 		put_segment(kept, segment);
 }

@@ -13,12 +13,16 @@
 
 struct kept {
 	struct image_descriptor given[KEPT_MAX];
-	char names[KEPT_MAX][IMAGE_KEY_NAME_SIZE];
+	char names[KEPT_MAX][16];
 	size_t n;
 };
 
-/* Adds a duplicate. */
+/* Adds a duplicate, by a name or by a key. */
 void kept_put(struct kept *kept, const char *name, int fd);
+void kept_put_key(struct kept *kept, uint32_t key, int fd);
+
+/* Some pouch, which nobody looks into. */
+extern struct pouch *const kept_pouch;
 
 /* The tables and the instance's lock; `epoch` is the record's. */
 void kept_put_record(struct kept *kept, const struct registry *registry);

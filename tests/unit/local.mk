@@ -41,6 +41,7 @@ DAEMON_UNITS = \
 	tests/unit/check_handed \
 	tests/unit/check_helper \
 	tests/unit/check_notify \
+	tests/unit/check_pouch \
 	tests/unit/check_turn \
 	tests/unit/check_unread \
 	tests/unit/check_policy \
@@ -180,6 +181,10 @@ tests_unit_check_policy_SOURCES = tests/unit/check_policy.c $(UNIT)
 tests_unit_check_policy_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_policy_LDADD = $(UNIT_DAEMON)
 ## It has a clock of its own, so libbase.la's is not taken out of the archive.
+tests_unit_check_pouch_SOURCES = tests/unit/check_pouch.c $(UNIT)
+tests_unit_check_pouch_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_pouch_LDADD = $(UNIT_DAEMON)
+
 tests_unit_check_turn_SOURCES = tests/unit/check_turn.c $(UNIT)
 tests_unit_check_turn_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_turn_LDADD = $(UNIT_DAEMON)
