@@ -71,7 +71,7 @@ struct file {
 static struct file files[FILES];
 static unsigned n_files;
 static struct table tables[RECORD_TABLES];
-static struct image_descriptor given[GIVEN];
+static struct image_descriptor given[GIVEN + RECORD_TABLES];
 static unsigned given_files[GIVEN];
 static size_t n_given;
 
