@@ -110,12 +110,19 @@ static void note_grant(struct shmd *connection, struct call *call)
 		call->lost = -ENOMEM;
 }
 
+/* Not at the wish of the program, and so again with each daemon. */
+static bool is_by_itself(const struct call *call)
+{
+	return call->notice && call->notice->is_renewed;
+}
+
 /* Moves the reply into the call that waits for it. Descriptors that it takes are struck from the
  * arrival. */
 static void deliver(struct shmd *connection, struct call *call,
 		    const struct packet_message *message, struct arrival *arrival)
 {
-	connection->resume.n_futile = 0;
+	if (!is_by_itself(call))
+		connection->resume.n_futile = 0;
 	if (message->header.code) {
 		copy_text(call, message);
 		finish(connection, call, error_of_code(message->header.code));

@@ -252,6 +252,20 @@ START_TEST(what_ends_every_daemon_is_given_up)
 }
 END_TEST
 
+/* That the daemon answers what the library asks for by itself does not say that it lives. */
+START_TEST(what_ends_every_daemon_is_given_up_with_subscriptions)
+{
+	struct shmd_status *status;
+
+	ck_assert_int_gt(shmd_subscribe(connection, NULL, ignore_event, NULL), 0);
+	for (int i = 0; i < 8; i++)
+		mortal_plan(WIRE_STATUS, READ);
+	ck_assert_int_eq(shmd_status(connection, &status), -ECONNRESET);
+	unit_assert_has(shmd_error_message(), "whenever");
+	ck_assert(mortal_has_plans());
+}
+END_TEST
+
 /* --- counts ----------------------------------------------------------------------------------- */
 
 /* More than a packet confirms. */
@@ -767,6 +781,7 @@ void unit_tests(TCase *tests)
 	tcase_add_loop_test(tests, the_next_one_dies_too, 0, STEPS * N_MOMENTS);
 	tcase_add_test(tests, a_mode_that_allows_nothing);
 	tcase_add_test(tests, what_ends_every_daemon_is_given_up);
+	tcase_add_test(tests, what_ends_every_daemon_is_given_up_with_subscriptions);
 	tcase_add_test(tests, many_are_confirmed);
 	tcase_add_test(tests, counts_are_exact_with_threads);
 	tcase_add_test(tests, names_are_made_once);
