@@ -293,14 +293,18 @@ static bool take_next(struct shmd *connection, struct notice_delivery *ret)
 	return is_there;
 }
 
-/* While another thread mends it, the descriptor would only say so again. Returns 0; or a negative errno:
- * there is nothing to go on with. */
+/* While another thread mends it, the descriptor would only say so again; and that thread may stop trying
+ * when its own time-out is over. Returns 0; or a negative errno: there is nothing to go on with. */
 static int mend(struct shmd *connection)
 {
-	if (connection->broken < 0 && !connection->is_final && !connection->is_read)
-		call_mend(connection, -1);
-	while (connection->broken < 0 && connection->is_read)
-		pthread_cond_wait(&connection->changed, &connection->mutex);
+	int r = 0;
+
+	while (connection->broken < 0 && !connection->is_final && r == 0) {
+		if (connection->is_read)
+			pthread_cond_wait(&connection->changed, &connection->mutex);
+		else
+			r = call_mend(connection, -1);
+	}
 	return connection->broken;
 }
 

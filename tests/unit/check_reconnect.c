@@ -527,6 +527,40 @@ START_TEST(a_time_out_is_kept)
 }
 END_TEST
 
+static void *dispatch_in_thread(void *context)
+{
+	*(int *)context = shmd_dispatch(connection);
+	return NULL;
+}
+
+static void *time_out_in_thread(void *context)
+{
+	struct shmd_segment *segment;
+
+	*(int *)context = shmd_wait(connection, "seg", 0, 300, 0, &segment);
+	return NULL;
+}
+
+/* The patience of one thread is not that of another. */
+START_TEST(a_loop_outlives_a_time_out)
+{
+	pthread_t waits, dispatches;
+	int waited = 1, dispatched = 1;
+
+	ck_assert_int_gt(shmd_subscribe(connection, NULL, ignore_event, NULL), 0);
+	mortal_stall(true);
+	mortal_kill();
+	ck_assert_int_eq(pthread_create(&waits, NULL, time_out_in_thread, &waited), 0);
+	poll(NULL, 0, 100);
+	ck_assert_int_eq(pthread_create(&dispatches, NULL, dispatch_in_thread, &dispatched), 0);
+	pthread_join(waits, NULL);
+	ck_assert_int_eq(waited, -ETIMEDOUT);
+	mortal_stall(false);
+	pthread_join(dispatches, NULL);
+	ck_assert_int_eq(dispatched, 1);
+}
+END_TEST
+
 /* --- a daemon that knows nothing -------------------------------------------------------------- */
 
 static void lose(void)
@@ -789,6 +823,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_thread_that_waits_mends);
 	tcase_add_test(tests, a_grant_behind_the_reset_counts);
 	tcase_add_test(tests, a_time_out_is_kept);
+	tcase_add_test(tests, a_loop_outlives_a_time_out);
 	tcase_add_test(tests, handles_of_a_lost_session);
 	tcase_add_loop_test(tests, what_may_have_been_done_is_told, 0, 3);
 	tcase_add_test(tests, asking_survives_a_lost_session);
