@@ -154,7 +154,8 @@ int process_get(struct process_table *table, int socket, pid_t pid, struct proce
 	return 0;
 }
 
-/* Between the two the number may have been given to another process, which has begun later. */
+/* Between the two the number may have been given to another process, which has begun later. Where nobody can
+ * tell when, then or now, the number has to do: who is taken for dead loses its locks while it holds them. */
 static int open_known(pid_t pid, uint64_t start)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -162,9 +163,16 @@ static int open_known(pid_t pid, uint64_t start)
 
 	if (fd < 0)
 		return -errno;
-	if (peer_start(pid) != start || poll(&dead, 1, 0) == 1)
+	uint64_t now = peer_start(pid);
+	if ((start && now && now != start) || poll(&dead, 1, 0) == 1)
 		return -ESRCH;
 	return steal_fd(&fd);
+}
+
+/* It says nothing of the process. */
+static bool is_our_own(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
 /* A dead one stands in the table as long as it is being restored, and nobody alive has its number. */
@@ -185,14 +193,17 @@ int process_restore(struct process_table *table, pid_t pid, uint64_t start, stru
 	struct process *process;
 
 	HASH_FIND_INT(table->by_pid, &pid, process);
-	if (process && process->start == start) {
+	if (process && (process->start == start || (!start && process->pidfd >= 0))) {
 		*ret = process;
 		return 0;
 	}
-	process = allocate(table, pid, open_known(pid, start));
+	int pidfd = open_known(pid, start);
+	if (is_our_own(pidfd))
+		return pidfd;
+	process = allocate(table, pid, pidfd);
 	if (!process)
 		return -ENOMEM;
-	process->start = start;
+	process->start = start || pidfd < 0 ? start : peer_start(pid);
 	int r = enter_restored(table, process);
 	if (r < 0) {
 		free_process(process);

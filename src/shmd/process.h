@@ -58,7 +58,7 @@ int process_get(struct process_table *table, int socket, pid_t pid, struct proce
 /*
  * Finds or makes the entry of a process that a daemon before us knew, which has clients or an estate again
  * when its entry is looked at next. Returns 0 and the entry; of one that is dead, or that cannot be watched
- * any more, one that is retired, and to be buried. Or -errno.
+ * any more, one that is retired, and to be buried. Or -errno: whether it lives could not be found out.
  */
 int process_restore(struct process_table *table, pid_t pid, uint64_t start, struct process **ret);
 

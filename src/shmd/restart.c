@@ -184,15 +184,6 @@ void legacy_fini(struct legacy *legacy)
 
 /* --- clients and what they had ---------------------------------------------------------------- */
 
-/* Where nobody may read when processes began, the pid has to do. */
-static struct process *known_process(struct server *server, uint32_t pid, uint64_t start)
-{
-	struct process *process;
-	int r = process_restore(&server->processes, (pid_t)pid, start, &process);
-
-	return r < 0 ? NULL : process;
-}
-
 static struct client *find_client(const struct server *server, uint64_t id)
 {
 	struct client *client = NULL;
@@ -209,49 +200,79 @@ static struct session *find_session(const struct server *server, uint64_t id)
 	return client ? &client->session : NULL;
 }
 
-static void note_failure(const char *what, uint64_t id, int r)
+/* Of what the record alone can be blamed for, -EINVAL, it is left out; whatever else it is, another start may
+ * do better, and nothing is to be lost by this one. */
+static int note_failure(const char *what, uint64_t id, int r)
 {
 	if (r < 0)
 		log_error("cannot take %s %" PRIu64 " over: %s", what, id, strerror(-r));
+	return r == -EINVAL ? 0 : r;
 }
 
-static void restore_clients(struct server *server, const struct image *image)
+static int restore_client(struct server *server, const struct record_client *row)
 {
+	struct process *process = NULL;
 	struct client *client;
+	int r = row->flags & RECORD_WATCHED
+			? process_restore(&server->processes, (pid_t)row->pid, row->process_start,
+					  &process)
+			: 0;
 
-	for (size_t i = 0; i < image->n_clients; i++) {
-		const struct record_client *row = &image->clients[i];
-		struct process *process = row->flags & RECORD_WATCHED
-						  ? known_process(server, row->pid,
-								  row->process_start)
-						  : NULL;
-		note_failure("client", row->id, client_restore(server, row, process, &client));
-	}
+	return r < 0 ? r : client_restore(server, row, process, &client);
+}
+
+static int restore_clients(struct server *server, const struct image *image)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < image->n_clients && r == 0; i++)
+		r = note_failure("client", image->clients[i].id,
+				 restore_client(server, &image->clients[i]));
 	if (server->next_client < image->next_client)
 		server->next_client = image->next_client;
 	record_next_client(&server->registry->record, server->next_client);
+	return r;
 }
 
-static void restore_lockers(struct server *server, const struct image *image)
+static int restore_number(struct server *server, const struct record_locker *row)
 {
-	for (size_t i = 0; i < image->n_lockers; i++) {
-		const struct record_locker *row = &image->lockers[i];
-		struct process *process = known_process(server, row->pid, row->process_start);
-		int r = process ? restore_locker(server->registry, row, &process->estate) : -EINVAL;
-		note_failure("a number to lock by, of segment", row->segment, r);
-		if (r < 0)
-			process_put(process);
-	}
+	struct process *process;
+	int r = process_restore(&server->processes, (pid_t)row->pid, row->process_start, &process);
+
+	if (r < 0)
+		return r;
+	r = restore_locker(server->registry, row, &process->estate);
+	if (r < 0)
+		process_put(process);
+	return r;
 }
 
-static void restore_what_they_had(struct server *server, const struct image *image)
+static int restore_lockers(struct server *server, const struct image *image)
 {
-	for (size_t i = 0; i < image->n_attachments; i++) {
+	int r = 0;
+
+	for (size_t i = 0; i < image->n_lockers && r == 0; i++)
+		r = note_failure("a number to lock by, of segment", image->lockers[i].segment,
+				 restore_number(server, &image->lockers[i]));
+	return r;
+}
+
+static int restore_attachments(struct server *server, const struct image *image)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < image->n_attachments && r == 0; i++) {
 		const struct record_attachment *row = &image->attachments[i];
 		struct session *session = find_session(server, row->client);
-		note_failure("an attachment of segment", row->segment,
-			     session ? restore_attachment(server->registry, row, session) : 0);
+		if (session)
+			r = note_failure("an attachment of segment", row->segment,
+					 restore_attachment(server->registry, row, session));
 	}
+	return r;
+}
+
+static void restore_bonds_of_all(struct server *server, const struct image *image)
+{
 	for (size_t i = 0; i < image->n_segments; i++) {
 		const struct record_segment *row = &image->segments[i].row;
 		restore_bonds(server->registry, row->id, find_session(server, row->owner),
@@ -470,9 +491,14 @@ static int take_over(struct restart *restart, struct image *image)
 {
 	struct server *server = restart->server;
 
-	restore_clients(server, image);
-	restore_lockers(server, image);
-	restore_what_they_had(server, image);
+	int r = restore_clients(server, image);
+	if (r == 0)
+		r = restore_lockers(server, image);
+	if (r == 0)
+		r = restore_attachments(server, image);
+	if (r < 0)
+		return r;
+	restore_bonds_of_all(server, image);
 	restore_finish(server->registry);
 	log_notice("took over %zu segments, %zu clients and %zu numbers to lock by",
 		   image->n_segments, image->n_clients, image->n_lockers);
