@@ -359,7 +359,8 @@ static void check_room(const struct server *server)
 			    (uintmax_t)server->config.segments, (uintmax_t)needed, max);
 }
 
-static void begin_record(struct server *server, const struct image *image)
+/* Returns 0, also where nothing can be kept, or -errno: what was left would be taken over, and lost. */
+static int begin_record(struct server *server, const struct image *image)
 {
 	struct record *record = &server->registry->record;
 	int r = store_new(&server->store, server->loop, record, handed_store_max());
@@ -370,7 +371,7 @@ static void begin_record(struct server *server, const struct image *image)
 		check_room(server);
 		record_next_id(record, server->registry->next_id);
 		reaper_set_store(server->reaper, server->store);
-		return;
+		return 0;
 	}
 	server->store = store_free(server->store);
 	if (r != -ENOENT)
@@ -379,6 +380,7 @@ static void begin_record(struct server *server, const struct image *image)
 		log_warning(
 			"the service manager does not say how much it stores for us, if anything: "
 			"nothing is kept for the next daemon");
+	return r == -ENOENT || image->is_empty ? 0 : r;
 }
 
 static int by_key(const void *a, const void *b)
@@ -510,13 +512,12 @@ int restart_begin(struct restart **ret, struct server *server, struct legacy *le
 {
 	struct image *image = &legacy->image;
 	struct restart *restart = calloc(1, sizeof(*restart));
-	int r = 0;
 
 	if (!restart)
 		return -ENOMEM;
 	restart->server = server;
-	begin_record(server, image);
-	if (!image->is_empty)
+	int r = begin_record(server, image);
+	if (r == 0 && !image->is_empty)
 		r = take_over(restart, image);
 	if (r == 0)
 		r = keep_record(server, legacy, handed);
