@@ -213,10 +213,9 @@ static int restore_client(struct server *server, const struct record_client *row
 {
 	struct process *process = NULL;
 	struct client *client;
-	int r = row->flags & RECORD_WATCHED
-			? process_restore(&server->processes, (pid_t)row->pid, row->process_start,
-					  &process)
-			: 0;
+	int r = row->flags & RECORD_WATCHED ? process_restore(&server->processes, (pid_t)row->pid,
+							      row->process_start, &process)
+					    : 0;
 
 	return r < 0 ? r : client_restore(server, row, process, &client);
 }

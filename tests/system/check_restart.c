@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -950,6 +951,59 @@ START_TEST(an_emptied_store_is_a_new_beginning)
 }
 END_TEST
 
+/* --- a start that fails ----------------------------------------------------------------------- */
+
+static rlim_t few_descriptors;
+
+static void limit_descriptors(void)
+{
+	struct rlimit limit = {few_descriptors, few_descriptors};
+
+	if (few_descriptors > 0)
+		setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* With any number of descriptors too few it gets no further, and leaves all to one that has enough. */
+START_TEST(a_start_that_fails_loses_nothing)
+{
+	struct shmd *connection = connect_or_fail();
+	struct wire_segment made, again;
+	struct actor holder;
+	struct peer peer;
+	int status, failed = 0;
+	bool is_started = false;
+
+	connect_peer(&peer);
+	made = create(&peer, "mine", WIRE_LIFETIME_OWNER);
+	struct shmd_segment *locked = create_or_fail(connection, "locked", 4096,
+						     SHMD_LIFETIME_PERSISTENT);
+	actor_start(&holder, takes_permit, (void *)"locked");
+	actor_await(&holder);
+	manager_end(manager);
+	daemon_prepare = limit_descriptors;
+	for (few_descriptors = 14; !is_started && few_descriptors < 100; few_descriptors += 2) {
+		is_started = manager_try_start(manager, &status);
+		failed += !is_started;
+	}
+	daemon_prepare = NULL;
+	ck_assert_int_gt(failed, 3);
+	if (is_started)
+		manager_end(manager);
+	manager_start(manager);
+	resume(&peer);
+	ck_assert(attach(&peer, "mine", 0, &again));
+	ck_assert_uint_eq(again.id, made.id);
+	ck_assert_str_eq(again.semaphore, made.semaphore);
+	ck_assert_str_ne(again.semaphore, "");
+	ck_assert_int_eq(shmd_acquire(locked, 100), -ETIMEDOUT);
+	actor_tell(&holder);
+	actor_finish(&holder);
+	ck_assert_int_eq(shmd_acquire(locked, 1000), 0);
+	end_peer(&peer);
+	shmd_disconnect(connection);
+}
+END_TEST
+
 static Suite *restart_suite(void)
 {
 	Suite *suite = suite_create("restart");
@@ -979,6 +1033,7 @@ static Suite *restart_suite(void)
 	tcase_add_test(tcase, a_full_store_is_told);
 	tcase_add_test(tcase, an_empty_daemon_leaves_nothing);
 	tcase_add_test(tcase, an_emptied_store_is_a_new_beginning);
+	tcase_add_test(tcase, a_start_that_fails_loses_nothing);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
