@@ -426,14 +426,40 @@ static int find_user(struct client *client, struct refusal *why)
 			  &server->registry->quota, who, why);
 }
 
+/* Whether its process has a connection of the former daemon's that no other one may be about to resume. */
+static bool may_come_back(const struct client *client)
+{
+	const struct process *process = process_find(&client->server->processes,
+						     client->session.pid);
+	const struct client *other;
+	int awaited = 0;
+
+	if (process)
+		DL_FOREACH2 (process->clients, other, process_next)
+			awaited += client_is_absent(other) - other->is_guest;
+	return awaited > 0;
+}
+
+/* An absent client counts until it is back, and would stand in its own way at the limit. */
+static int charge_connection(struct client *client, struct refusal *why)
+{
+	struct quota *quota = &client->server->registry->quota;
+	const struct credentials *who = &client->session.who;
+	int r = quota_charge(quota, who, QUOTA_CLIENTS, 1, &client->charge, why);
+
+	if (r != REFUSAL_LIMIT || !may_come_back(client))
+		return r;
+	client->is_guest = true;
+	return quota_restore(quota, who->uid, QUOTA_CLIENTS, 1, &client->charge);
+}
+
 /* Returns 0, a refusal, or -errno; what was set up so far is client_free()'s. */
 static int set_up(struct client *client, struct refusal *why)
 {
 	int r = read_session(client);
 
 	if (r == 0)
-		r = quota_charge(&client->server->registry->quota, &client->session.who,
-				 QUOTA_CLIENTS, 1, &client->charge, why);
+		r = charge_connection(client, why);
 	if (r == 0)
 		r = find_user(client, why);
 	if (r == 0)
@@ -590,6 +616,7 @@ void client_take_over(struct client *client, struct client *absent)
 	absent->hh.tbl = client->hh.tbl = NULL;
 	restore_session(server->registry, &absent->session, &client->session);
 	client->connected_at = absent->connected_at;
+	client->is_guest = false;
 	/* Listings go from one number to the next. */
 	HASH_ADD_INORDER(hh, server->clients, session.id, sizeof(client->session.id), client,
 			 by_number);

@@ -34,6 +34,7 @@ struct client {
 	bool may_bring; /* descriptors that nobody asks for: it connected before those were refused */
 	uint64_t connected_at;
 	struct charge charge;
+	bool is_guest; /* let in beyond the limit, for an absent one's sake, and not that one yet */
 
 	struct user *user;
 	struct client **list; /* of its user's, where it is; NULL: in none */

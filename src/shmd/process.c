@@ -60,7 +60,7 @@ bool process_is_dead(const struct process *process)
 
 /* Connections are accepted in the order they were made, so one that comes with the number of a
  * process that we know, and that still lives, is that process's. */
-static struct process *find_living(struct process_table *table, pid_t pid)
+struct process *process_find(const struct process_table *table, pid_t pid)
 {
 	struct process *process = NULL;
 
@@ -129,7 +129,7 @@ static void free_process(struct process *process)
 
 int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret)
 {
-	struct process *process = find_living(table, pid);
+	struct process *process = process_find(table, pid);
 
 	if (process) {
 		*ret = process;

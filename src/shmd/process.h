@@ -55,6 +55,9 @@ void process_table_fini(struct process_table *table);
  */
 int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret);
 
+/* The entry of the process that has that pid now, or NULL: none is known. */
+struct process *process_find(const struct process_table *table, pid_t pid);
+
 /*
  * Finds or makes the entry of a process that a daemon before us knew, which has clients or an estate again
  * when its entry is looked at next. Returns 0 and the entry; of one that is dead, or that cannot be watched

@@ -335,7 +335,7 @@ int server_new(struct server **ret, struct config *config, struct listener *list
 		r = restart_begin(&server->restart, server, legacy, handed);
 	if (r < 0) {
 		/* What was left to this one is left to the one that starts next. */
-		if (server->registry && !image->is_empty)
+		if (server->registry && !legacy->image.is_empty)
 			registry_leave_behind(server->registry);
 		server_free(server);
 		return r;

@@ -1004,6 +1004,33 @@ START_TEST(a_start_that_fails_loses_nothing)
 }
 END_TEST
 
+/* --- at the limits ---------------------------------------------------------------------------- */
+
+START_TEST(clients_at_their_limit_come_back)
+{
+	struct peer peers[3], late;
+
+	manager = manager_free(manager);
+	manager = manager_new("[daemon]\ngrace = 100ms\n[limits]\nclients_per_user = 3\n");
+	manager_start(manager);
+	for (int i = 0; i < 3; i++) {
+		char name[] = {'a', (char)('0' + i), '\0'};
+		connect_peer(&peers[i]);
+		create(&peers[i], name, WIRE_LIFETIME_OWNER);
+	}
+	ends[_i](manager);
+	usleep(200000);
+	for (int i = 0; i < 3; i++)
+		resume(&peers[i]);
+	ck_assert_uint_eq(used(&peers[0], "clients"), 3);
+	end_peer(&peers[0]);
+	connect_peer(&late);
+	for (int i = 1; i < 3; i++)
+		end_peer(&peers[i]);
+	end_peer(&late);
+}
+END_TEST
+
 static Suite *restart_suite(void)
 {
 	Suite *suite = suite_create("restart");
@@ -1034,6 +1061,7 @@ static Suite *restart_suite(void)
 	tcase_add_test(tcase, an_empty_daemon_leaves_nothing);
 	tcase_add_test(tcase, an_emptied_store_is_a_new_beginning);
 	tcase_add_test(tcase, a_start_that_fails_loses_nothing);
+	tcase_add_loop_test(tcase, clients_at_their_limit_come_back, 0, WAYS);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
