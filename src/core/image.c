@@ -388,6 +388,8 @@ static const char *check_segment(const struct record_segment *row, const char *i
 		return "its semaphore's name is not ours";
 	if (!is_text(row->rule, sizeof(row->rule)) || strlen(row->rule) > TALLY_NAME_MAX)
 		return "its rule's name has no end";
+	if (row->flags & RECORD_ANONYMOUS && row->rule[0])
+		return "it never had a name, and counts in a rule";
 	return check_name(row);
 }
 

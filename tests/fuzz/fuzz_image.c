@@ -326,7 +326,7 @@ static void write_segment(struct input *input)
 	if (n_rows++ == ROWS)
 		return;
 	bool is_disturbed = disturb(input, &row, sizeof(row));
-	is_sound = is_sound && !is_disturbed;
+	is_sound = is_sound && !is_disturbed && !(row.flags & RECORD_ANONYMOUS && row.rule[0]);
 	write_row(RECORD_SEGMENTS, &row);
 	note_sound(&row, memory);
 }

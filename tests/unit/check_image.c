@@ -684,6 +684,7 @@ static void posix_name(void)
 static void anonymous_name(void)
 {
 	segment.flags |= RECORD_ANONYMOUS;
+	segment.rule[0] = '\0';
 }
 
 static void dropped_name(void)
@@ -706,6 +707,13 @@ static void lost_no_name(void)
 static void endless_rule(void)
 {
 	memset(segment.rule, 'r', sizeof(segment.rule));
+}
+
+/* Publishing would put it into another. */
+static void anonymous_rule(void)
+{
+	segment.flags |= RECORD_ANONYMOUS;
+	segment.name[0] = '\0';
 }
 
 static void endless_semaphore(void)
@@ -808,6 +816,7 @@ static const struct {
 	{"lost a name", lost_and_live},
 	{"lost a name", lost_no_name},
 	{"rule's name", endless_rule},
+	{"counts in a rule", anonymous_rule},
 	{"semaphore's name", endless_semaphore},
 	{"semaphore's name", others_semaphore},
 	{"semaphore's name", upper_folder},
@@ -914,7 +923,7 @@ static void dropped(void)
 static void anonymous(void)
 {
 	segment.flags = RECORD_ANONYMOUS | RECORD_ORIGINAL;
-	segment.name[0] = '\0';
+	segment.name[0] = segment.rule[0] = '\0';
 }
 
 static void longest_names(void)
