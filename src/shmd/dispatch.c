@@ -105,8 +105,8 @@ static int on_hello(struct client *client, const void *body, struct reply *reply
 			      "protocol version %u is not served; versions %u to %u are",
 			      hello->version, WIRE_VERSION_OLDEST, WIRE_VERSION);
 	client->was_greeted = true;
-	note_session(client);
 	client->session.can_lock = hello->word_bits == 8 * sizeof(void *);
+	note_session(client);
 	struct wire_welcome *welcome = packet_append(&reply->writer, sizeof(*welcome));
 	welcome->version = hello->version;
 	welcome->word_bits = 8 * sizeof(void *);

@@ -348,14 +348,18 @@ static int wait_for_absent(struct restart *restart)
 
 static void check_room(const struct server *server)
 {
-	uint64_t needed = store_places(server->config.segments);
+	uint64_t segments = server->config.segments;
 	unsigned max = handed_store_max();
 
-	if (max < needed)
+	if (max < store_places(segments))
 		log_warning("the limit segments=%ju may need %ju places in the service manager's "
 			    "store; it has %u (FileDescriptorStoreMax=), and what finds none would "
 			    "be lost by a restart",
-			    (uintmax_t)server->config.segments, (uintmax_t)needed, max);
+			    (uintmax_t)segments, (uintmax_t)store_places(segments), max);
+	if (store_segments_max() < segments)
+		log_warning("of the limit segments=%ju, %u can be stored for the next daemon: six "
+			    "descriptors each of RLIMIT_NOFILE",
+			    (uintmax_t)segments, store_segments_max());
 }
 
 /* Returns 0, also where nothing can be kept, or -errno: what was left would be taken over, and lost. */

@@ -18,6 +18,7 @@
 #include "core/restore.h"
 #include "shmd/client.h"
 #include "shmd/closer.h"
+#include "shmd/handed.h"
 #include "shmd/listener.h"
 #include "shmd/loop.h"
 #include "shmd/notifier.h"
@@ -103,7 +104,7 @@ static void apply_log_level(const struct server *server)
 }
 
 /* Past RLIMIT_NOFILE descriptors in flight the kernel lets us send none to anybody, unless we are
- * privileged. Some may be in flight to others than clients. */
+ * privileged. Some may be in flight to others than clients, and half of them are the store's. */
 static void read_limits(const struct server *server, struct quota_limits *ret)
 {
 	struct rlimit limit;
@@ -112,8 +113,9 @@ static void read_limits(const struct server *server, struct quota_limits *ret)
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
 	uint64_t *total = &ret->total[QUOTA_UNREAD];
-	if (*total > limit.rlim_cur / 4 * 3)
-		*total = limit.rlim_cur / 4 * 3;
+	uint64_t share = limit.rlim_cur / 4 * (handed_store_max() > 0 ? 1 : 3);
+	if (*total > share)
+		*total = share;
 }
 
 /* What others ask the configuration for is at hand where they ask. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <utlist.h>
 
 #include "base/clock.h"
@@ -32,6 +33,7 @@ struct store {
 	struct event *on_room;
 	struct event *on_pause_over;
 	unsigned max;
+	unsigned segments_max; /* for all of their descriptors are in flight */
 	struct pouch *pouches; /* those with room first */
 	unsigned n_pouches;
 	unsigned n_unstored; /* of them, that the manager does not have yet */
@@ -93,9 +95,9 @@ static void note_full(struct store *store)
 		return;
 	store->is_full = true;
 	snprintf(store->trouble, sizeof(store->trouble),
-		 "the service manager's store of %u descriptors is full "
-		 "(FileDescriptorStoreMax=): a restart would lose new segments",
-		 store->max);
+		 "the store is full (FileDescriptorStoreMax=%u; LimitNOFILE= for %u segments): a "
+		 "restart would lose new segments",
+		 store->max, store->segments_max);
 	log_warning("%s", store->trouble);
 }
 
@@ -140,6 +142,16 @@ bool store_is_late(const struct store *store, const struct segment *segment)
 }
 
 /* --- pouches ---------------------------------------------------------------------------------- */
+
+/* The kernel counts what lies there as in flight, up to RLIMIT_NOFILE; the other half is for replies. */
+unsigned store_segments_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT32_MAX)
+		limit.rlim_cur = INT32_MAX;
+	return (unsigned)limit.rlim_cur / 2 / POUCH_DESCRIPTORS_MAX;
+}
 
 uint64_t store_places(uint64_t segments)
 {
@@ -230,7 +242,10 @@ static int push_loose(struct store *store)
 
 static int push_segment(struct store *store, struct segment *segment)
 {
-	int r = store->room == 0 ? add_pouch(store) : 0;
+	unsigned n_segments = store->n_pouches * POUCH_ROOM - store->room;
+	int r = n_segments >= store->segments_max ? -ENOSPC
+		: store->room == 0                ? add_pouch(store)
+						  : 0;
 	int fds[RECORD_DESCRIPTORS_MAX];
 	unsigned n = record_descriptors(segment, fds);
 
@@ -410,6 +425,7 @@ int store_new(struct store **ret, struct event_base *loop, struct record *record
 	}
 	store->record = record;
 	store->max = max;
+	store->segments_max = store_segments_max();
 	store->on_room = event_new(loop, store->notify.fd, EV_WRITE, on_room, store);
 	store->on_pause_over = evtimer_new(loop, on_room, store);
 	if (!store->on_room || !store->on_pause_over) {

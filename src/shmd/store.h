@@ -23,8 +23,9 @@ struct store;
 /* Places in the store that are the record's, with the instance's lock; for a moment there are two records. */
 #define STORE_OWN (2 * RECORD_TABLES + 1)
 
-/* Places that so many segments need. */
+/* Places that so many segments need, and how many segments there may be by RLIMIT_NOFILE. */
 uint64_t store_places(uint64_t segments);
+unsigned store_segments_max(void);
 
 /*
  * A store with room for `max` descriptors. Returns 0; -ENOENT: there is no service manager, or it stores

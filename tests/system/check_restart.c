@@ -894,7 +894,7 @@ START_TEST(a_full_store_is_told)
 		snprintf(name, sizeof(name), "segment%d", i);
 		create(&peer, name, WIRE_LIFETIME_PERSISTENT);
 	}
-	ck_assert(daemon_logged(manager_daemon(manager), "FileDescriptorStoreMax"));
+	ck_assert(daemon_logged(manager_daemon(manager), "FileDescriptorStoreMax=13"));
 	manager_await_status(manager, "a restart would lose new segments");
 	/* Room for it comes when another goes. */
 	close_fds(&peer);
