@@ -2,12 +2,15 @@
 #include "libshmd/line.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/text.h"
 #include "libshmd/error.h"
 #include "wire/channel.h"
@@ -38,13 +41,41 @@ void arrival_close(struct arrival *arrival)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-/* Connecting waits for room in the daemon's queue as sending does. */
-static void set_patience(int socket, int ms)
+static void set_patience(struct line *line, int ms)
 {
-	struct timeval t = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	line->patience_end = ms < 0 ? 0
+				    : clock_monotonic_ns() +
+					      (uint64_t)(ms > 0 ? ms : 1) * NSEC_PER_MSEC;
+}
 
-	setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
-	setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+/* What is left of it; at least a little, as zero would be no end. */
+static uint64_t patience_left(const struct line *line)
+{
+	uint64_t now = clock_monotonic_ns();
+
+	return now + NSEC_PER_USEC < line->patience_end ? line->patience_end - now : NSEC_PER_USEC;
+}
+
+/* Connecting waits for room in the daemon's queue as sending does; and with an end, signals end it. */
+static void set_send_timeout(struct line *line)
+{
+	uint64_t left = line->patience_end ? patience_left(line) : 0;
+	struct timeval t = {.tv_sec = (time_t)(left / NSEC_PER_SEC),
+			    .tv_usec = (suseconds_t)(left % NSEC_PER_SEC / NSEC_PER_USEC)};
+
+	setsockopt(*line->socket, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+}
+
+static int connect_patiently(struct line *line, const struct sockaddr_un *address)
+{
+	int r;
+
+	do {
+		if (line->patience_end)
+			set_send_timeout(line);
+		r = connect(*line->socket, (const struct sockaddr *)address, sizeof(*address));
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
 }
 
 int line_open(struct line *line, const char *path, int patience_ms)
@@ -56,24 +87,21 @@ int line_open(struct line *line, const char *path, int patience_ms)
 	*line->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (*line->socket < 0)
 		return error_errno(-errno, "cannot make a socket");
-	/* Zero would be no end. */
-	if (patience_ms >= 0)
-		set_patience(*line->socket, patience_ms > 0 ? patience_ms : 1);
+	set_patience(line, patience_ms);
 	text_copy(address.sun_path, sizeof(address.sun_path), path);
-	do
-		r = connect(*line->socket, (struct sockaddr *)&address, sizeof(address));
-	while (r < 0 && errno == EINTR);
+	r = connect_patiently(line, &address);
 	if (r == 0)
 		return 0;
-	r = -errno;
-	*line->socket = close_fd(*line->socket);
+	/* A child must not close what has that number next. */
+	close_fd(steal_fd(line->socket));
 	return error_set(r, "cannot connect to %s: %s", path,
 			 strerror_r(-r, buffer, sizeof(buffer)));
 }
 
 void line_be_patient(struct line *line)
 {
-	set_patience(*line->socket, 0);
+	set_patience(line, -1);
+	set_send_timeout(line);
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */
@@ -102,12 +130,33 @@ static int say_end(ssize_t size)
 	return error_errno((int)size, "cannot receive from the daemon");
 }
 
+/* Returns 0: there is something to receive; or a negative errno. */
+static int wait_patiently(const struct line *line)
+{
+	struct pollfd readable = {.fd = *line->socket, .events = POLLIN};
+	struct timespec t;
+	uint64_t left;
+	int n;
+
+	if (!line->patience_end)
+		return 0;
+	do {
+		left = patience_left(line);
+		t = (struct timespec){.tv_sec = (time_t)(left / NSEC_PER_SEC),
+				      .tv_nsec = (long)(left % NSEC_PER_SEC)};
+		n = ppoll(&readable, 1, &t, NULL);
+	} while (n < 0 && errno == EINTR);
+	return n > 0 ? 0 : n == 0 ? -EAGAIN : -errno;
+}
+
 /* A peer that is gone left word of why to be received. */
 int line_exchange(struct line *line, const struct packet_writer *writer, struct arrival *ret)
 {
 	int r = channel_send(*line->socket, line->packet, writer->size, NULL, 0);
 
-	if (r == -EAGAIN)
+	if (r != -EAGAIN)
+		r = wait_patiently(line);
+	if (r < 0)
 		return say_end(r);
 	line_receive(*line->socket, line->packet, channel_receive, ret);
 	return ret->size > 0 ? 0 : say_end(ret->size);

@@ -35,6 +35,7 @@ struct line {
 	int *socket;     /* where its owner keeps it; -1: not open */
 	void *packet;    /* WIRE_PACKET_MAX bytes */
 	uint32_t number; /* of the last request; none of a connection's calls has one like these */
+	uint64_t patience_end; /* CLOCK_MONOTONIC, ns; 0: there is none */
 };
 
 /*
@@ -42,7 +43,7 @@ struct line {
  * connection; -EAGAIN, the patience is over; -EPROTO; or what the daemon's refusal means.
  */
 
-/* Connects, and has patience for so many milliseconds with each step; -1: for ever. */
+/* Connects, and has patience for so many milliseconds with this and what follows; -1: for ever. */
 int line_open(struct line *line, const char *path, int patience_ms);
 
 /* From now on without an end to its patience. */

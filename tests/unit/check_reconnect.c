@@ -7,10 +7,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -527,6 +529,30 @@ START_TEST(a_time_out_is_kept)
 }
 END_TEST
 
+static void do_nothing(int signal)
+{
+	(void)signal;
+}
+
+START_TEST(a_time_out_is_kept_with_signals)
+{
+	struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+	struct itimerval often = {{0, 20000}, {0, 20000}}, never = {{0, 0}, {0, 0}};
+	struct shmd_segment *segment;
+
+	mortal_stall(true);
+	mortal_kill();
+	ck_assert_int_eq(sigaction(SIGALRM, &action, NULL), 0);
+	int64_t begin = now_ms();
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &often, NULL), 0);
+	int r = shmd_wait(connection, "seg", 0, 200, 0, &segment);
+	ck_assert_int_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+	ck_assert_int_eq(r, -ETIMEDOUT);
+	ck_assert_int_lt(now_ms() - begin, 1000);
+	mortal_stall(false);
+}
+END_TEST
+
 static void *dispatch_in_thread(void *context)
 {
 	*(int *)context = shmd_dispatch(connection);
@@ -823,6 +849,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_thread_that_waits_mends);
 	tcase_add_test(tests, a_grant_behind_the_reset_counts);
 	tcase_add_test(tests, a_time_out_is_kept);
+	tcase_add_test(tests, a_time_out_is_kept_with_signals);
 	tcase_add_test(tests, a_loop_outlives_a_time_out);
 	tcase_add_test(tests, handles_of_a_lost_session);
 	tcase_add_loop_test(tests, what_may_have_been_done_is_told, 0, 3);
