@@ -40,10 +40,12 @@ static int choose_path(const char *given, char ret[static CONNECTION_PATH_MAX])
 static int greet(struct shmd *connection, struct wire_welcome *ret)
 {
 	struct line line = {.socket = &connection->socket, .packet = connection->packet};
-	int r = line_open(&line, connection->path, -1);
+	int r = line_open(&line, connection->path);
 
 	if (r == 0)
-		r = line_greet(&line, ret);
+		r = line_say_hello(&line);
+	if (r == 0)
+		r = line_hear_welcome(&line, ret);
 	if (r < 0)
 		connection->socket = close_fd(connection->socket);
 	return r;
@@ -218,6 +220,7 @@ struct shmd *shmd_disconnect(struct shmd *connection)
 	if (connection_is_inherited(connection)) {
 		connection->is_ended = true;
 		end_socket(connection);
+		close_fd(steal_fd(&connection->resume.fresh));
 	} else {
 		end_own(connection);
 	}

@@ -41,7 +41,7 @@ void arrival_close(struct arrival *arrival)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static void set_patience(struct line *line, int ms)
+void line_set_patience(struct line *line, int ms)
 {
 	line->patience_end = ms < 0 ? 0
 				    : clock_monotonic_ns() +
@@ -78,7 +78,7 @@ static int connect_patiently(struct line *line, const struct sockaddr_un *addres
 	return r < 0 ? -errno : 0;
 }
 
-int line_open(struct line *line, const char *path, int patience_ms)
+int line_open(struct line *line, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char buffer[128];
@@ -87,7 +87,6 @@ int line_open(struct line *line, const char *path, int patience_ms)
 	*line->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (*line->socket < 0)
 		return error_errno(-errno, "cannot make a socket");
-	set_patience(line, patience_ms);
 	text_copy(address.sun_path, sizeof(address.sun_path), path);
 	r = connect_patiently(line, &address);
 	if (r == 0)
@@ -100,7 +99,7 @@ int line_open(struct line *line, const char *path, int patience_ms)
 
 void line_be_patient(struct line *line)
 {
-	set_patience(line, -1);
+	line_set_patience(line, -1);
 	set_send_timeout(line);
 }
 
@@ -149,17 +148,22 @@ static int wait_patiently(const struct line *line)
 	return n > 0 ? 0 : n == 0 ? -EAGAIN : -errno;
 }
 
+static int receive_reply(struct line *line, struct arrival *ret)
+{
+	int r = wait_patiently(line);
+
+	if (r < 0)
+		return say_end(r);
+	line_receive(*line->socket, line->packet, channel_receive, ret);
+	return ret->size > 0 ? 0 : say_end(ret->size);
+}
+
 /* A peer that is gone left word of why to be received. */
 int line_exchange(struct line *line, const struct packet_writer *writer, struct arrival *ret)
 {
 	int r = channel_send(*line->socket, line->packet, writer->size, NULL, 0);
 
-	if (r != -EAGAIN)
-		r = wait_patiently(line);
-	if (r < 0)
-		return say_end(r);
-	line_receive(*line->socket, line->packet, channel_receive, ret);
-	return ret->size > 0 ? 0 : say_end(ret->size);
+	return r == -EAGAIN ? say_end(r) : receive_reply(line, ret);
 }
 
 static int refusal(const struct packet_message *message)
@@ -186,20 +190,13 @@ int line_take_reply(struct line *line, const struct arrival *arrival, unsigned o
 	return 0;
 }
 
-int line_ask(struct line *line, unsigned op, const void *body, size_t body_size, void *reply,
-	     size_t reply_size)
+static int take_body(struct line *line, struct arrival *arrival, unsigned op, void *reply,
+		     size_t reply_size)
 {
 	struct packet_message message;
-	struct packet_writer writer;
-	struct arrival arrival;
 
-	line_begin(line, &writer);
-	line_put(line, &writer, op, body, body_size);
-	int r = line_exchange(line, &writer, &arrival);
-	if (r < 0)
-		return r;
-	arrival_close(&arrival);
-	r = line_take_reply(line, &arrival, op, &message);
+	arrival_close(arrival);
+	int r = line_take_reply(line, arrival, op, &message);
 	if (r == 0 && message.body_size != reply_size)
 		r = error_set(-EPROTO, "the daemon's reply has another form");
 	if (r == 0 && reply_size > 0)
@@ -207,9 +204,39 @@ int line_ask(struct line *line, unsigned op, const void *body, size_t body_size,
 	return r;
 }
 
-int line_greet(struct line *line, struct wire_welcome *ret)
+int line_ask(struct line *line, unsigned op, const void *body, size_t body_size, void *reply,
+	     size_t reply_size)
+{
+	struct packet_writer writer;
+	struct arrival arrival;
+
+	line_begin(line, &writer);
+	line_put(line, &writer, op, body, body_size);
+	int r = line_exchange(line, &writer, &arrival);
+	return r < 0 ? r : take_body(line, &arrival, op, reply, reply_size);
+}
+
+/* --- the first words -------------------------------------------------------------------------- */
+
+#define HELLO_NUMBER (NOT_OF_CALLS + 1)
+
+int line_say_hello(struct line *line)
 {
 	struct wire_hello hello = {.version = WIRE_VERSION, .word_bits = 8 * sizeof(void *)};
+	struct packet_writer writer;
 
-	return line_ask(line, WIRE_HELLO, &hello, sizeof(hello), ret, sizeof(*ret));
+	line->number = HELLO_NUMBER - 1;
+	line_begin(line, &writer);
+	line_put(line, &writer, WIRE_HELLO, &hello, sizeof(hello));
+	int r = channel_send(*line->socket, line->packet, writer.size, NULL, 0);
+	return r == -EAGAIN ? say_end(r) : 0;
+}
+
+int line_hear_welcome(struct line *line, struct wire_welcome *ret)
+{
+	struct arrival arrival;
+
+	line->number = HELLO_NUMBER;
+	int r = receive_reply(line, &arrival);
+	return r < 0 ? r : take_body(line, &arrival, WIRE_HELLO, ret, sizeof(*ret));
 }

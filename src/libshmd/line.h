@@ -43,14 +43,18 @@ struct line {
  * connection; -EAGAIN, the patience is over; -EPROTO; or what the daemon's refusal means.
  */
 
-/* Connects, and has patience for so many milliseconds with this and what follows; -1: for ever. */
-int line_open(struct line *line, const char *path, int patience_ms);
+/* Has patience for so many milliseconds with what follows; -1: for ever. */
+void line_set_patience(struct line *line, int ms);
+
+int line_open(struct line *line, const char *path);
 
 /* From now on without an end to its patience. */
 void line_be_patient(struct line *line);
 
-/* The first words. */
-int line_greet(struct line *line, struct wire_welcome *ret);
+/* The first words, in two steps: the second one may be tried again when the patience was over, also by
+ * another line with the same socket. */
+int line_say_hello(struct line *line);
+int line_hear_welcome(struct line *line, struct wire_welcome *ret);
 
 /* Begins a packet of requests in the line's memory, and adds one. */
 void line_begin(struct line *line, struct packet_writer *ret);

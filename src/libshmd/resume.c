@@ -298,12 +298,25 @@ static int go_on(struct shmd *connection, struct line *line, const struct wire_w
 	return r;
 }
 
+static int begin_greeting(struct shmd *connection, struct line *line)
+{
+	int r = line_open(line, connection->path);
+
+	if (r == 0)
+		r = line_say_hello(line);
+	if (r < 0)
+		close_fd(steal_fd(line->socket));
+	return r;
+}
+
+/* Where the patience was over before, what was begun then goes on: a daemon that is slow would never be
+ * reached by who asks often and waits for short. */
 static int greet(struct shmd *connection, struct line *line, struct wire_welcome *ret,
 		 int patience_ms)
 {
-	int r = line_open(line, connection->path, patience_ms);
-
-	return r < 0 ? r : line_greet(line, ret);
+	line_set_patience(line, patience_ms);
+	int r = *line->socket < 0 ? begin_greeting(connection, line) : 0;
+	return r < 0 ? r : line_hear_welcome(line, ret);
 }
 
 static int resume(struct shmd *connection, struct line *line, int patience_ms)
@@ -359,11 +372,17 @@ int resume_once(struct shmd *connection, int patience_ms)
 {
 	struct resume *state = &connection->resume;
 	struct line line = {.socket = &state->fresh, .packet = connection->packet};
+	unsigned n_futile = state->n_futile;
 
-	state->n_futile = has_lived(state) ? 1 : state->n_futile + 1;
+	state->n_futile = has_lived(state) ? 1 : n_futile + 1;
 	pthread_mutex_unlock(&connection->mutex);
 	int r = resume(connection, &line, patience_ms);
 	pthread_mutex_lock(&connection->mutex);
+	if (r == -EAGAIN) {
+		/* That says nothing of the daemon. */
+		state->n_futile = n_futile;
+		return r;
+	}
 	if (r == 0)
 		r = exchange_sockets(connection);
 	if (r == 0)

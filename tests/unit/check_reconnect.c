@@ -529,6 +529,29 @@ START_TEST(a_time_out_is_kept)
 }
 END_TEST
 
+/* Whoever looks now and then while the daemon is being started does not count as one that ends it. */
+START_TEST(short_time_outs_are_patient)
+{
+	int fd = shmd_get_fd(connection);
+	struct shmd_segment *segment;
+
+	seen = (struct seen){0};
+	ck_assert_int_gt(shmd_wait_start(connection, "later", 0, 0, note_result, &seen), 0);
+	mortal_stall(true);
+	mortal_kill();
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(shmd_wait(connection, "seg", 0, i, 0, &segment), -ETIMEDOUT);
+	mortal_stall(false);
+	do_status();
+	ck_assert_uint_le(mortal_count(WIRE_HELLO), 2);
+	mortal_make("later");
+	dispatch_until(fd, &seen.answers, 1);
+	ck_assert_int_eq(seen.result, 0);
+	shmd_detach(seen.segment);
+	ck_assert_uint_eq(mortal_attached(), 1);
+}
+END_TEST
+
 static void do_nothing(int signal)
 {
 	(void)signal;
@@ -849,6 +872,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_thread_that_waits_mends);
 	tcase_add_test(tests, a_grant_behind_the_reset_counts);
 	tcase_add_test(tests, a_time_out_is_kept);
+	tcase_add_test(tests, short_time_outs_are_patient);
 	tcase_add_test(tests, a_time_out_is_kept_with_signals);
 	tcase_add_test(tests, a_loop_outlives_a_time_out);
 	tcase_add_test(tests, handles_of_a_lost_session);
