@@ -40,8 +40,10 @@ static int choose_path(const char *given, char ret[static CONNECTION_PATH_MAX])
 static int greet(struct shmd *connection, struct wire_welcome *ret)
 {
 	struct line line = {.socket = &connection->socket, .packet = connection->packet};
-	int r = line_open(&line, connection->path);
+	int r = line_make_socket(&connection->socket);
 
+	if (r == 0)
+		r = line_connect(&line, connection->path);
 	if (r == 0)
 		r = line_say_hello(&line);
 	if (r == 0)
@@ -174,12 +176,19 @@ static void say_farewell(struct shmd *connection)
 	bool is_missed = !connection->is_final && !connection->is_read &&
 			 holdings_count(&connection->holdings) > 0 && has_hung_up(connection);
 	connection->is_ended = true;
+	connection->is_read |= is_missed;
 	pthread_mutex_unlock(&connection->mutex);
-	if (is_missed)
-		resume_to_end(connection);
+	if (!is_missed)
+		return;
+	resume_to_end(connection);
+	pthread_mutex_lock(&connection->mutex);
+	connection->is_read = false;
+	pthread_cond_broadcast(&connection->changed);
+	pthread_mutex_unlock(&connection->mutex);
 }
 
-/* A thread that has a call under way is told so by the socket's end. */
+/* A thread that has a call under way, for a segment, is told so by the socket's end. Where it reads from
+ * that, whoever lets go of the connection last closes it. */
 static void end_own(struct shmd *connection)
 {
 	say_farewell(connection);
@@ -188,7 +197,10 @@ static void end_own(struct shmd *connection)
 	connection->is_final = true;
 	if (connection->resume.fresh >= 0)
 		shutdown(connection->resume.fresh, SHUT_RDWR);
-	end_socket(connection);
+	if (connection->is_read)
+		shutdown(connection->socket, SHUT_RDWR);
+	else
+		end_socket(connection);
 	pthread_mutex_unlock(&connection->mutex);
 }
 

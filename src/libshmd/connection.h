@@ -20,7 +20,7 @@
 struct shmd {
 	atomic_uint refs; /* the program's, and one for each segment */
 	char path[CONNECTION_PATH_MAX];
-	bool is_ended;               /* by shmd_disconnect() */
+	atomic_bool is_ended;        /* by shmd_disconnect() */
 	_Atomic unsigned generation; /* of the process whose socket this is; see fork.h */
 
 	pthread_mutex_t mutex; /* guards what follows */

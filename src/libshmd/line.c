@@ -78,21 +78,21 @@ static int connect_patiently(struct line *line, const struct sockaddr_un *addres
 	return r < 0 ? -errno : 0;
 }
 
-int line_open(struct line *line, const char *path)
+int line_make_socket(int *ret)
+{
+	*ret = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	return *ret < 0 ? error_errno(-errno, "cannot make a socket") : 0;
+}
+
+int line_connect(struct line *line, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	char buffer[128];
-	int r;
 
-	*line->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (*line->socket < 0)
-		return error_errno(-errno, "cannot make a socket");
 	text_copy(address.sun_path, sizeof(address.sun_path), path);
-	r = connect_patiently(line, &address);
+	int r = connect_patiently(line, &address);
 	if (r == 0)
 		return 0;
-	/* A child must not close what has that number next. */
-	close_fd(steal_fd(line->socket));
 	return error_set(r, "cannot connect to %s: %s", path,
 			 strerror_r(-r, buffer, sizeof(buffer)));
 }

@@ -46,7 +46,9 @@ struct line {
 /* Has patience for so many milliseconds with what follows; -1: for ever. */
 void line_set_patience(struct line *line, int ms);
 
-int line_open(struct line *line, const char *path);
+/* Makes a socket; connects it. The second one leaves it open also where it fails. */
+int line_make_socket(int *ret);
+int line_connect(struct line *line, const char *path);
 
 /* From now on without an end to its patience. */
 void line_be_patient(struct line *line);

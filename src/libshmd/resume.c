@@ -26,6 +26,7 @@
 void resume_init(struct resume *resume)
 {
 	resume->fresh = -1;
+	resume->is_greeted = false;
 	resume->who.token = 0;
 	resume->n_futile = 0;
 }
@@ -298,14 +299,33 @@ static int go_on(struct shmd *connection, struct line *line, const struct wire_w
 	return r;
 }
 
+/* Others may end it from then on; unless they have ended the connection before. */
+static int make_fresh(struct shmd *connection)
+{
+	int fd;
+	int r = line_make_socket(&fd);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&connection->mutex);
+	if (!connection->is_final)
+		connection->resume.fresh = steal_fd(&fd);
+	pthread_mutex_unlock(&connection->mutex);
+	if (fd < 0)
+		return 0;
+	close_fd(fd);
+	return error_set(-ECONNRESET, "the connection was ended");
+}
+
 static int begin_greeting(struct shmd *connection, struct line *line)
 {
-	int r = line_open(line, connection->path);
+	int r = make_fresh(connection);
 
 	if (r == 0)
+		r = line_connect(line, connection->path);
+	if (r == 0)
 		r = line_say_hello(line);
-	if (r < 0)
-		close_fd(steal_fd(line->socket));
+	connection->resume.is_greeted = r == 0;
 	return r;
 }
 
@@ -315,7 +335,7 @@ static int greet(struct shmd *connection, struct line *line, struct wire_welcome
 		 int patience_ms)
 {
 	line_set_patience(line, patience_ms);
-	int r = *line->socket < 0 ? begin_greeting(connection, line) : 0;
+	int r = connection->resume.is_greeted ? 0 : begin_greeting(connection, line);
 	return r < 0 ? r : line_hear_welcome(line, ret);
 }
 
@@ -368,6 +388,13 @@ static int exchange_sockets(struct shmd *connection)
 	return 0;
 }
 
+/* A child must not close what has that number next. */
+static void close_fresh(struct resume *resume)
+{
+	close_fd(steal_fd(&resume->fresh));
+	resume->is_greeted = false;
+}
+
 int resume_once(struct shmd *connection, int patience_ms)
 {
 	struct resume *state = &connection->resume;
@@ -378,18 +405,19 @@ int resume_once(struct shmd *connection, int patience_ms)
 	pthread_mutex_unlock(&connection->mutex);
 	int r = resume(connection, &line, patience_ms);
 	pthread_mutex_lock(&connection->mutex);
-	if (r == -EAGAIN) {
-		/* That says nothing of the daemon. */
+	/* That says nothing of the daemon. */
+	if (r == -EAGAIN)
 		state->n_futile = n_futile;
-		return r;
-	}
+	else
+		clock_gettime(CLOCK_MONOTONIC, &state->since);
+	if (r == 0 && connection->is_final)
+		r = error_set(-ECONNRESET, "the connection was ended");
 	if (r == 0)
 		r = exchange_sockets(connection);
 	if (r == 0)
 		restart_calls(connection);
-	/* A child must not close what has that number next. */
-	close_fd(steal_fd(&state->fresh));
-	clock_gettime(CLOCK_MONOTONIC, &state->since);
+	if (r != -EAGAIN || !state->is_greeted)
+		close_fresh(state);
 	return r;
 }
 
@@ -402,5 +430,7 @@ void resume_to_end(struct shmd *connection)
 
 	if (state->who.token && greet(connection, &line, &welcome, END_PATIENCE_MS) == 0)
 		ask_resume(state, &line, &done);
-	close_fd(steal_fd(&state->fresh));
+	pthread_mutex_lock(&connection->mutex);
+	close_fresh(state);
+	pthread_mutex_unlock(&connection->mutex);
 }

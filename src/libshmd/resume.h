@@ -16,11 +16,11 @@
 struct line;
 struct shmd;
 
-/* Part of a connection. What follows `fresh` is of the thread that mends. */
+/* Part of a connection. What follows `fresh`, which others only shut down, is of the thread that mends. */
 struct resume {
 	unsigned session; /* the how-many-th: counts on when a daemon knows nothing of us */
-	int fresh; /* the socket to the next daemon, until it is the connection's; or -1. Between two
-		    * tries to mend: that daemon was said hello to, and has not answered yet */
+	int fresh;        /* the socket to the next daemon, until it is the connection's; or -1 */
+	bool is_greeted;  /* that daemon was said hello to, and has not answered yet */
 	struct wire_resume who; /* we are to daemons; a token of 0: nobody can tell us again */
 	unsigned n_futile;      /* times in a row that it broke with nothing answered */
 	struct timespec since;  /* when it was mended last; CLOCK_MONOTONIC */

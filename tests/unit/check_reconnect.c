@@ -841,6 +841,41 @@ START_TEST(nobody_learns_of_the_end)
 }
 END_TEST
 
+static void *detach_in_thread(void *context)
+{
+	shmd_detach(context);
+	return NULL;
+}
+
+/* Handles of segments are not the connection's: threads may still let go of them. */
+START_TEST(the_end_among_threads)
+{
+	struct shmd_segment *segments[2];
+	pthread_t threads[2];
+
+	for (int i = 0; i < 30; i++) {
+		for (int t = 0; t < 2; t++)
+			assert_works(shmd_attach(connection, "held", 0, &segments[t]));
+		mortal_stall(i % 2);
+		mortal_kill();
+		for (int t = 0; t < 2; t++)
+			ck_assert_int_eq(pthread_create(&threads[t], NULL, detach_in_thread,
+							segments[t]),
+					 0);
+		if (i % 3)
+			sched_yield();
+		connection = shmd_disconnect(connection);
+		for (int t = 0; t < 2; t++)
+			pthread_join(threads[t], NULL);
+		held = shmd_detach(held);
+		mortal_stall(false);
+		wait_for_connections(0);
+		assert_works(shmd_connect(&connection, path));
+		assert_works(shmd_attach(connection, "held", 0, &held));
+	}
+}
+END_TEST
+
 START_TEST(nothing_leaks)
 {
 	/* The daemon's are this process's, too: it has closed what it sent by then. */
@@ -884,5 +919,6 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_fork_while_it_is_mended);
 	tcase_add_test(tests, the_next_daemon_learns_of_the_end);
 	tcase_add_loop_test(tests, nobody_learns_of_the_end, 0, 2);
+	tcase_add_test(tests, the_end_among_threads);
 	tcase_add_test(tests, nothing_leaks);
 }
