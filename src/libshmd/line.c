@@ -155,7 +155,11 @@ static int receive_reply(struct line *line, struct arrival *ret)
 	if (r < 0)
 		return say_end(r);
 	line_receive(*line->socket, line->packet, channel_receive, ret);
-	return ret->size > 0 ? 0 : say_end(ret->size);
+	if (ret->size > 0)
+		return 0;
+	/* An empty packet, or one that is too long, may bring some, too. */
+	arrival_close(ret);
+	return say_end(ret->size);
 }
 
 /* A peer that is gone left word of why to be received. */

@@ -841,6 +841,28 @@ START_TEST(nobody_learns_of_the_end)
 }
 END_TEST
 
+/* Of a daemon that does not know how to talk. */
+START_TEST(nothing_leaks_of_nonsense)
+{
+	struct shmd_status *status;
+
+	do_status();
+	unsigned descriptors = unit_descriptors();
+
+	for (int i = 0; i < 3; i++) {
+		mortal_kill();
+		mortal_babble(1, _i);
+		ck_assert_int_eq(shmd_status(connection, &status), _i ? 0 : -ECONNRESET);
+		if (_i)
+			shmd_status_free(status);
+		else
+			do_status();
+	}
+	do_status();
+	ck_assert_uint_eq(unit_descriptors(), descriptors);
+}
+END_TEST
+
 static void *detach_in_thread(void *context)
 {
 	shmd_detach(context);
@@ -919,6 +941,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, a_fork_while_it_is_mended);
 	tcase_add_test(tests, the_next_daemon_learns_of_the_end);
 	tcase_add_loop_test(tests, nobody_learns_of_the_end, 0, 2);
+	tcase_add_loop_test(tests, nothing_leaks_of_nonsense, 0, 2);
 	tcase_add_test(tests, the_end_among_threads);
 	tcase_add_test(tests, nothing_leaks);
 }

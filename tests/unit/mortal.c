@@ -68,7 +68,9 @@ static struct {
 	int wake;
 	bool is_to_stop, is_to_die, is_to_forget, is_stalled, refuses;
 	bool acknowledged;
-	unsigned every; /* n-th request */
+	unsigned every;     /* n-th request */
+	unsigned n_babbled; /* to come */
+	bool is_empty;      /* what is babbled */
 	unsigned random;
 	unsigned in_a_row; /* deaths, without an answer that was asked for */
 	struct plan plans[PLANS];
@@ -178,9 +180,20 @@ static void begin_packet(void)
 	m.n_fds = 0;
 }
 
+static void babble(struct peer *peer)
+{
+	static char packet[WIRE_PACKET_MAX + 8];
+	int fds[] = {m.wake, m.wake};
+
+	m.n_babbled--;
+	channel_send(peer->socket, packet, m.is_empty ? 0 : sizeof(packet), fds, 2);
+}
+
 static void send_packet(struct peer *peer)
 {
-	if (m.writer.size > 0 && peer->socket >= 0)
+	if (m.n_babbled > 0 && peer->socket >= 0)
+		babble(peer);
+	else if (m.writer.size > 0 && peer->socket >= 0)
 		channel_send(peer->socket, m.reply, m.writer.size, m.fds, m.n_fds);
 	for (unsigned i = 0; i < m.n_fds; i++)
 		close_fd(m.fds[i]);
@@ -723,6 +736,11 @@ void mortal_die_often(unsigned n)
 void mortal_refuse(bool refuses)
 {
 	WITH_MUTEX(m.refuses = refuses);
+}
+
+void mortal_babble(unsigned n, bool is_empty)
+{
+	WITH_MUTEX((m.n_babbled = n, m.is_empty = is_empty));
 }
 
 void mortal_stall(bool is_stalled)

@@ -45,6 +45,9 @@ void mortal_return(void);
 /* It refuses connections, with a word. */
 void mortal_refuse(bool refuses);
 
+/* So many of its next replies are too long, or empty, and bring descriptors that nobody asked for. */
+void mortal_babble(unsigned n, bool is_empty);
+
 /* Makes a segment of that name, as if somebody else did, and tells subscribers. Returns its id. */
 uint64_t mortal_make(const char *name);
 
