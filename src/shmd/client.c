@@ -90,17 +90,17 @@ static bool may_be_sent_later(int r)
 	return r == -EAGAIN || r == -ETOOMANYREFS;
 }
 
-/* Whether the reply is to wait for what the client has made. */
+/* Whether the reply is to wait for a segment that it grants. */
 static bool is_early(struct client *client)
 {
 	const struct server *server = client->server;
 
-	if (client->made == 0)
+	if (client->awaited == 0)
 		return false;
-	const struct segment *segment = registry_by_id(server->registry, client->made);
+	const struct segment *segment = registry_by_id(server->registry, client->awaited);
 	if (segment && store_is_late(server->store, segment))
 		return true;
-	client->made = 0;
+	client->awaited = 0;
 	return false;
 }
 

@@ -47,7 +47,7 @@ struct client {
 	struct client *process_prev, *process_next;
 
 	uint64_t
-		made; /* the segment that it made last, and is not to hear of before it is stored; 0: none */
+		awaited; /* the newest segment that it is not to hear of before it is stored; 0: none */
 	struct reply *unsent;
 	uint64_t unsent_since;
 	struct event *on_readable;

@@ -16,6 +16,7 @@
 #include "shmd/reply.h"
 #include "shmd/restart.h"
 #include "shmd/server.h"
+#include "shmd/store.h"
 
 enum wire_code dispatch_code(enum refusal_code code)
 {
@@ -153,6 +154,10 @@ static void put_grant(struct client *client, struct grant *grant, uint32_t flags
 {
 	struct wire_segment *segment = packet_append(&reply->writer, sizeof(*segment));
 
+	/* They are stored by their ids: with the last one all are. */
+	if (store_is_late(client->server->store, grant->segment) &&
+	    client->awaited < grant->segment->id)
+		client->awaited = grant->segment->id;
 	query_put_segment(grant->segment, segment);
 	if (grant->is_new)
 		segment->flags |= WIRE_SEGMENT_NEW;
@@ -199,8 +204,6 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 				clock_boottime_ns(), &grant, why);
 	if (r != 0)
 		return r;
-	if (grant.is_new)
-		client->made = grant.segment->id;
 	if (grant.is_new && create->name[0])
 		note_deed(client, reply, DEED_CREATED, grant.segment->id,
 			  grant.segment->generation);

@@ -54,7 +54,7 @@ void store_push(struct store *store);
  * memory. Takes NULL. */
 void store_take_out(struct store *store, struct segment *segment);
 
-/* Whether a new segment is not stored yet, and will be soon: who made it is told of it then, so that nobody
+/* Whether a new segment is not stored yet, and will be soon: who made or attached it is told then, so that nobody
  * has what a violent end would lose. Takes NULL. */
 bool store_is_late(const struct store *store, const struct segment *segment);
 

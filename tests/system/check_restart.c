@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -1031,6 +1032,44 @@ START_TEST(clients_at_their_limit_come_back)
 }
 END_TEST
 
+/* --- a deaf manager ---------------------------------------------------------------------------- */
+
+/* Others have what its maker has not been told of yet. */
+START_TEST(what_is_not_stored_is_nobodys)
+{
+	struct pollfd early = {.events = POLLIN};
+	struct wire_segment made, again;
+	struct wire_create what;
+	struct peer maker, other;
+
+	connect_peer(&maker);
+	connect_peer(&other);
+	manager_hold(manager, true);
+	early.fd = maker.fd;
+	/* Until the queue is full, and the last one is not answered yet. */
+	for (int i = 0;; i++) {
+		what = creation("", WIRE_LIFETIME_PERSISTENT);
+		snprintf(what.name, sizeof(what.name), "segment%d", i);
+		send_request(&maker, WIRE_CREATE, &what, sizeof(what));
+		if (poll(&early, 1, 100) == 0)
+			break;
+		ck_assert(receive_reply(&maker, &made, sizeof(made)));
+	}
+	struct wire_attach request = {.flags = WIRE_WANT_SEMAPHORE};
+	strcpy(request.name, what.name);
+	send_request(&other, WIRE_ATTACH, &request, sizeof(request));
+	early.fd = other.fd;
+	ck_assert_int_eq(poll(&early, 1, 100), 0);
+	manager_hold(manager, false);
+	ck_assert(receive_reply(&other, &made, sizeof(made)));
+	manager_crash(manager);
+	resume(&other);
+	ck_assert_msg(attach(&other, "", made.id, &again), "%s", other.text);
+	end_peer(&maker);
+	end_peer(&other);
+}
+END_TEST
+
 static Suite *restart_suite(void)
 {
 	Suite *suite = suite_create("restart");
@@ -1062,6 +1101,7 @@ static Suite *restart_suite(void)
 	tcase_add_test(tcase, an_emptied_store_is_a_new_beginning);
 	tcase_add_test(tcase, a_start_that_fails_loses_nothing);
 	tcase_add_loop_test(tcase, clients_at_their_limit_come_back, 0, WAYS);
+	tcase_add_test(tcase, what_is_not_stored_is_nobodys);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
