@@ -616,6 +616,16 @@ int image_read(struct image *ret, struct image_descriptor *given, size_t n)
 	return r;
 }
 
+int image_revoke(int fd)
+{
+	const uint32_t is_complete = 0;
+
+	return pwrite(fd, &is_complete, sizeof(is_complete),
+		      offsetof(struct record_head, is_complete)) == (ssize_t)sizeof(is_complete)
+		       ? 0
+		       : -errno;
+}
+
 void image_fini(struct image *image)
 {
 	for (size_t i = 0; i < image->n_segments; i++) {

@@ -73,6 +73,9 @@ struct image {
  */
 int image_read(struct image *ret, struct image_descriptor *given, size_t n);
 
+/* What a table of a record says is to be believed by nobody any more. Returns 0 or -errno. */
+int image_revoke(int fd);
+
 /* Closes what was not taken. */
 void image_fini(struct image *image);
 

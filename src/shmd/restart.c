@@ -140,6 +140,14 @@ static int read_handed(struct reading *reading)
 	return r;
 }
 
+static bool is_record_name(const char *name)
+{
+	for (int i = 0; i < IMAGE_RECORD_NAMES; i++)
+		if (strcmp(name, image_record_names[i]) == 0)
+			return true;
+	return false;
+}
+
 static void tell_outcome(const struct image *image, int r)
 {
 	if (r == -EPROTONOSUPPORT)
@@ -163,7 +171,11 @@ int legacy_read(struct legacy *ret, struct handed *handed)
 	if (r == 0)
 		r = image_read(&ret->image, reading.given, reading.n);
 	for (size_t i = 0; i < reading.n; i++)
-		close_fd(reading.given[i].fd);
+		if (reading.given[i].name && is_record_name(reading.given[i].name) &&
+		    ret->n_records < LEGACY_RECORDS_MAX)
+			ret->records[ret->n_records++] = reading.given[i].fd;
+		else
+			close_fd(reading.given[i].fd);
 	free(reading.given);
 	tell_outcome(&ret->image, r);
 	return r;
@@ -179,6 +191,8 @@ void legacy_fini(struct legacy *legacy)
 	legacy->pouches = NULL;
 	free(legacy->places);
 	legacy->places = NULL;
+	while (legacy->n_records > 0)
+		close_fd(legacy->records[--legacy->n_records]);
 	legacy->n_places = 0;
 }
 
@@ -443,9 +457,8 @@ static bool is_used(const struct legacy *legacy, const char *name)
 	const struct pouch *pouch;
 	unsigned number;
 
-	for (int i = 0; i < IMAGE_RECORD_NAMES; i++)
-		if (strcmp(name, image_record_names[i]) == 0)
-			return true;
+	if (is_record_name(name))
+		return true;
 	if (image_parse_pouch(name, &number) == 0)
 		DL_FOREACH (legacy->pouches, pouch)
 			if (pouch->number == number)
@@ -472,12 +485,23 @@ static void add_pouches(struct server *server, struct legacy *legacy)
 	}
 }
 
+/* Without a store the former record stays in there, and says less of what there is with each request. */
+static void revoke_record(const struct legacy *legacy)
+{
+	for (unsigned i = 0; i < legacy->n_records; i++)
+		if (image_revoke(legacy->records[i]) < 0)
+			log_warning("cannot revoke the record of the daemon before this one: %s",
+				    strerror(errno));
+}
+
 static int keep_record(struct server *server, struct legacy *legacy, const struct handed *handed)
 {
 	const struct instance *instance = &server->registry->instance;
 
-	if (!server->store)
+	if (!server->store) {
+		revoke_record(legacy);
 		return 0;
+	}
 	clear_store(server, legacy, handed);
 	int r = place_segments(server, legacy);
 	add_pouches(server, legacy);

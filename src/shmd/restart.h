@@ -18,12 +18,16 @@ struct handed;
 struct restart;
 struct server;
 
+#define LEGACY_RECORDS_MAX (IMAGE_RECORD_NAMES * RECORD_TABLES)
+
 /* What a daemon before us has left. */
 struct legacy {
 	struct image image;
 	struct pouch *pouches;
 	struct legacy_place *places; /* what lies in them */
 	size_t n_places;
+	int records[LEGACY_RECORDS_MAX]; /* the tables themselves, to be revoked */
+	unsigned n_records;
 };
 
 /* Reads what was handed over. Returns 0 or -errno, and then the log says why: it is not to be touched by us.

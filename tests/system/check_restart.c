@@ -1070,6 +1070,31 @@ START_TEST(what_is_not_stored_is_nobodys)
 }
 END_TEST
 
+/* A daemon without a store leaves nothing; and so the next one finds nothing, and nothing older. */
+START_TEST(what_ended_without_a_store_stays_so)
+{
+	struct peer peer;
+
+	connect_peer(&peer);
+	create(&peer, "old", WIRE_LIFETIME_PERSISTENT);
+	close_fds(&peer);
+	manager_end(manager);
+	manager_set_max(manager, 0);
+	manager_start(manager);
+	resume(&peer);
+	settle(&peer);
+	ck_assert(unlink_name(&peer, "old"));
+	ck_assert(!exists(&peer, "old"));
+	ends[_i](manager);
+	manager_set_max(manager, 16384);
+	ends[_i](manager);
+	end_peer(&peer);
+	connect_peer(&peer);
+	ck_assert(!exists(&peer, "old"));
+	end_peer(&peer);
+}
+END_TEST
+
 static Suite *restart_suite(void)
 {
 	Suite *suite = suite_create("restart");
@@ -1102,6 +1127,7 @@ static Suite *restart_suite(void)
 	tcase_add_test(tcase, a_start_that_fails_loses_nothing);
 	tcase_add_loop_test(tcase, clients_at_their_limit_come_back, 0, WAYS);
 	tcase_add_test(tcase, what_is_not_stored_is_nobodys);
+	tcase_add_loop_test(tcase, what_ended_without_a_store_stays_so, 0, WAYS);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
