@@ -524,6 +524,20 @@ START_TEST(an_id_is_never_given_twice)
 }
 END_TEST
 
+/* Its maker is told of it before its memory is closed. */
+START_TEST(what_was_unlinked_is_gone)
+{
+	uint64_t id = make(&people[0], "name", LIFETIME_PERSISTENT)->id;
+
+	ck_assert_int_eq(registry_detach(registry, &people[0], id, false, now, &why), 0);
+	record_flush(&registry->record);
+	ck_assert_int_eq(registry_unlink(registry, &people[0], 0, "name", now, &id, &why), 0);
+	record_flush(&registry->record);
+	restart();
+	ck_assert_ptr_null(registry->by_id);
+}
+END_TEST
+
 /* What was restored takes its course. */
 START_TEST(ends_come_as_before)
 {
@@ -994,6 +1008,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, the_time_is_over_while_nobody_looks);
 	tcase_add_test(tests, ids_go_on);
 	tcase_add_test(tests, an_id_is_never_given_twice);
+	tcase_add_test(tests, what_was_unlinked_is_gone);
 	tcase_add_test(tests, ends_come_as_before);
 	tcase_add_test(tests, what_was_left_is_taken_up);
 	tcase_add_test(tests, a_session_has_what_another_had);
