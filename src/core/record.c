@@ -192,7 +192,7 @@ void record_client(struct record *record, struct session *session, uint64_t conn
 		.uid = session->who.uid,
 		.gid = session->who.gid,
 		.flags = (session->can_lock ? RECORD_CAN_LOCK : 0) |
-			 (session->estate ? RECORD_WATCHED : 0),
+			 (session->estate && session->pid > 0 ? RECORD_WATCHED : 0),
 		.last = session->last,
 	};
 

@@ -462,6 +462,10 @@ static enum lock_right lock_right(const struct registry *registry, const struct 
 		return LOCK_READ_ONLY;
 	if (!registry->has_words || !session->can_lock)
 		return LOCK_LAYOUT;
+	/* The next daemon would not find its process again: its number would be given to another one, who
+	 * locks beside it. */
+	if (record_is_kept(&registry->record) && session->pid == 0)
+		return LOCK_UNWATCHED;
 	return session->estate ? LOCK_GRANTED : LOCK_UNWATCHED;
 }
 

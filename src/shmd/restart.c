@@ -599,12 +599,20 @@ static uint32_t op_of(enum deed_kind kind)
 	return 0;
 }
 
+/* One that nobody watches has no numbers to lock by, so that the user and the pid have to do, or 0 for it. */
+static bool is_of_the_same(const struct client *client, const struct client *absent)
+{
+	if (absent->process)
+		return client->process == absent->process;
+	return client->session.who.uid == absent->session.who.uid &&
+	       client->session.pid == absent->session.pid;
+}
+
 /* The token proves that it is that client; and its numbers to lock by are its process's. */
 static bool is_the_same(const struct client *client, const struct client *absent, uint64_t token)
 {
 	return client_is_absent(absent) && !absent->is_leaving && token != 0 &&
-	       absent->session.token == token && client->process == absent->process &&
-	       (client->process || client->session.who.uid == absent->session.who.uid);
+	       absent->session.token == token && is_of_the_same(client, absent);
 }
 
 int restart_resume(struct client *client, const struct wire_resume *resume,

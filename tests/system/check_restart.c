@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -1095,6 +1096,50 @@ START_TEST(what_ended_without_a_store_stays_so)
 }
 END_TEST
 
+/* --- processes that the daemon cannot see ------------------------------------------------------ */
+
+static void start_in_namespace(void)
+{
+	int fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_eq(setns(fd, CLONE_NEWPID), 0);
+	ck_assert_int_eq(unshare(CLONE_NEWPID), 0);
+	manager_start(manager);
+	ck_assert_int_eq(setns(fd, CLONE_NEWPID), 0);
+	close(fd);
+}
+
+/* It could not be found again: so it has a time to come back, and nothing that is lost otherwise. */
+START_TEST(who_is_not_seen_has_time_to_come_back)
+{
+	struct wire_segment mine;
+	struct peer peer, other;
+
+	if (geteuid() != 0)
+		return;
+	manager_end(manager);
+	start_in_namespace();
+	connect_peer(&peer);
+	mine = create(&peer, "mine", WIRE_LIFETIME_OWNER);
+	ck_assert_uint_eq(mine.lock, WIRE_LOCK_UNWATCHED);
+	ck_assert_uint_eq(mine.number, 0);
+	if (_i)
+		manager_kill(manager);
+	else
+		manager_end(manager);
+	start_in_namespace();
+	resume(&peer);
+	ck_assert(confirm(&peer, mine.id, 1, 0));
+	settle(&peer);
+	usleep(300000);
+	connect_peer(&other);
+	ck_assert(exists(&other, "mine"));
+	end_peer(&peer);
+	AWAIT(!exists(&other, "mine"));
+	end_peer(&other);
+}
+END_TEST
+
 static Suite *restart_suite(void)
 {
 	Suite *suite = suite_create("restart");
@@ -1128,6 +1173,7 @@ static Suite *restart_suite(void)
 	tcase_add_loop_test(tcase, clients_at_their_limit_come_back, 0, WAYS);
 	tcase_add_test(tcase, what_is_not_stored_is_nobodys);
 	tcase_add_loop_test(tcase, what_ended_without_a_store_stays_so, 0, WAYS);
+	tcase_add_loop_test(tcase, who_is_not_seen_has_time_to_come_back, 0, WAYS);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
