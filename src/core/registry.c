@@ -557,14 +557,15 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
 
 /* --- after a restart -------------------------------------------------------------------------- */
 
-static void let_go(struct registry *registry, struct attachment *attachment, uint64_t now)
+/* What follows comes with the queue's turn: it may be much. */
+static void let_go(struct registry *registry, struct attachment *attachment)
 {
 	give_number_back(attachment);
-	ending_settle(registry, leaving_let_go(registry, attachment), now);
+	ending_enqueue(registry, leaving_let_go(registry, attachment));
 }
 
 int registry_confirm(struct registry *registry, struct session *session, uint64_t id,
-		     uint64_t for_writing, uint64_t read_only, uint64_t now, struct refusal *why)
+		     uint64_t for_writing, uint64_t read_only, struct refusal *why)
 {
 	struct attachment *attachment = attachment_find(session, id);
 	const uint64_t said[] = {for_writing, read_only};
@@ -577,19 +578,19 @@ int registry_confirm(struct registry *registry, struct session *session, uint64_
 		if (attachment->counts[i] > said[i])
 			attachment->counts[i] = said[i];
 	if (attachment->counts[0] == 0 && attachment->counts[1] == 0)
-		let_go(registry, attachment, now);
+		let_go(registry, attachment);
 	else
 		record_attachment(&registry->record, attachment);
 	return 0;
 }
 
-void registry_settle_session(struct registry *registry, struct session *session, uint64_t now)
+void registry_settle_session(struct registry *registry, struct session *session)
 {
 	struct attachment *attachment, *next;
 
 	HASH_ITER (hh, session->attachments, attachment, next)
 		if (attachment->is_doubtful)
-			let_go(registry, attachment, now);
+			let_go(registry, attachment);
 }
 
 /* --- ends ------------------------------------------------------------------------------------- */

@@ -126,8 +126,8 @@ int registry_detach(struct registry *registry, struct session *session, uint64_t
  * confirmed is let go of. 0 or a refusal.
  */
 int registry_confirm(struct registry *registry, struct session *session, uint64_t id,
-		     uint64_t for_writing, uint64_t read_only, uint64_t now, struct refusal *why);
-void registry_settle_session(struct registry *registry, struct session *session, uint64_t now);
+		     uint64_t for_writing, uint64_t read_only, struct refusal *why);
+void registry_settle_session(struct registry *registry, struct session *session);
 
 /*
  * Binds the session's anonymous segment to the name, which what bears it now loses in the same step.

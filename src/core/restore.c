@@ -324,15 +324,22 @@ void restore_finish(struct registry *registry)
 	record_flush(&registry->record);
 }
 
-void restore_let_go(struct registry *registry, struct session *session, uint64_t now)
+bool restore_let_go(struct registry *registry, struct session *session, unsigned most,
+		    uint64_t *after)
 {
-	struct attachment *attachment, *next;
+	struct attachment *attachment = attachment_find(session, *after), *next;
 
 	if (!registry->has_leases)
-		return;
-	HASH_ITER (hh, session->attachments, attachment, next)
+		return false;
+	attachment = attachment ? attachment->hh.next : session->attachments;
+	for (; attachment && most-- > 0; attachment = next) {
+		next = attachment->hh.next;
 		if (segment_ask_use(attachment->segment) == LEASE_SOLE_USER)
-			ending_settle(registry, leaving_let_go(registry, attachment), now);
+			ending_enqueue(registry, leaving_let_go(registry, attachment));
+		else
+			*after = attachment->segment_id;
+	}
+	return attachment != NULL;
 }
 
 /* --- clients that come back ------------------------------------------------------------------- */

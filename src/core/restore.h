@@ -33,8 +33,10 @@ void restore_bonds(struct registry *registry, uint64_t id, struct session *owner
 /* That was all: from now on everything takes its course. */
 void restore_finish(struct registry *registry);
 
-/* A session that has not come back lets go of what no process has open any more. */
-void restore_let_go(struct registry *registry, struct session *session, uint64_t now);
+/* A session that has not come back lets go of what no process has open any more: looks at so many of its
+ * attachments, behind that of segment *after (0: from the first one on). Returns whether there are more. */
+bool restore_let_go(struct registry *registry, struct session *session, unsigned most,
+		    uint64_t *after);
 
 /* All that a session had is another's now, which has nothing yet, under the former one's number; that one is
  * left without anything. */

@@ -346,14 +346,14 @@ static int on_confirm(struct client *client, const void *body, struct reply *rep
 
 	(void)reply;
 	return registry_confirm(client->server->registry, &client->session, confirm->id,
-				confirm->writing, confirm->reading, clock_boottime_ns(), why);
+				confirm->writing, confirm->reading, why);
 }
 
 static int on_settle(struct client *client, const void *body, struct reply *reply,
 		     struct refusal *why)
 {
 	(void)body, (void)reply, (void)why;
-	registry_settle_session(client->server->registry, &client->session, clock_boottime_ns());
+	registry_settle_session(client->server->registry, &client->session);
 	return 0;
 }
 

@@ -24,7 +24,11 @@ struct restart {
 	struct server *server;
 	struct event *on_grace_over;
 	uint64_t next_client; /* to be looked at, when the time is over */
+	uint64_t after;       /* and behind which of its segments */
 };
+
+/* Attachments that are looked at before others get their turn: some 5 us each. */
+#define LET_GO_UNIT 16
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -312,21 +316,23 @@ static unsigned bury_dead(struct server *server)
 /* --- the time for coming back ----------------------------------------------------------------- */
 
 /* One that nobody watches is not coming any more. Another may just have nothing to say; but what nobody has
- * open, it has let go of. */
-static void end_absence(struct server *server, struct client *client)
+ * open, it has let go of. Returns false if there is more to look at. */
+static bool end_absence(struct restart *restart, struct client *client)
 {
-	if (client->process)
-		restore_let_go(server->registry, &client->session, clock_boottime_ns());
-	else
+	if (client->process && restore_let_go(restart->server->registry, &client->session,
+					      LET_GO_UNIT, &restart->after))
+		return false;
+	if (!client->process)
 		log_about(LOG_LEVEL_NOTICE, client->session.who.uid,
 			  "client %" PRIu64 " (uid %u) did not come back", client->session.id,
 			  client->session.who.uid);
 	if (!client->process ||
 	    (session_segments(&client->session) == 0 && !client->session.published))
 		client_end(client);
+	return true;
 }
 
-/* One client each time, so that the others are served between them. */
+/* One client each time, or some of what it has, so that the others are served between them. */
 static void on_grace_over(evutil_socket_t fd, short what, void *context)
 {
 	struct restart *restart = context;
@@ -340,8 +346,13 @@ static void on_grace_over(evutil_socket_t fd, short what, void *context)
 			break;
 	if (!client)
 		return;
-	restart->next_client = client->session.id + 1;
-	end_absence(server, client);
+	if (restart->next_client != client->session.id)
+		restart->after = 0;
+	restart->next_client = client->session.id;
+	if (end_absence(restart, client)) {
+		restart->next_client++;
+		restart->after = 0;
+	}
 	reaper_kick(server->reaper);
 	event_add(restart->on_grace_over, &at_once);
 }

@@ -395,7 +395,7 @@ START_TEST(what_is_not_confirmed_is_let_go_of)
 	ck_assert(exists(&peer, "dropped"));
 	settle(&peer);
 	ck_assert(exists(&peer, "kept"));
-	ck_assert(!exists(&peer, "dropped"));
+	AWAIT(!exists(&peer, "dropped"));
 	ck_assert(!confirm(&peer, dropped.id, 1, 0));
 	ck_assert_uint_eq(peer.code, WIRE_NOT_FOUND);
 	end_peer(&peer);

@@ -818,7 +818,9 @@ START_TEST(who_stays_away_lets_go_of_what_nobody_has)
 	struct grant grant;
 	ck_assert_int_eq(registry_create(registry, &people[0], &what, now, &grant, &why), 0);
 	restart();
-	restore_let_go(registry, &people[0], now);
+	uint64_t after = 0;
+	ck_assert(restore_let_go(registry, &people[0], 1, &after));
+	ck_assert(!restore_let_go(registry, &people[0], 2, &after));
 	run();
 	ck_assert_ptr_null(registry_by_name(registry, "unused"));
 	named("mapped");
@@ -834,10 +836,10 @@ START_TEST(what_is_confirmed_is_kept)
 	make(&people[0], "forgotten", LIFETIME_CLIENTS);
 	attach(&people[0], "confirmed", false);
 	restart();
-	ck_assert_int_eq(registry_confirm(registry, &people[0], id, 1, 5, now, &why), 0);
+	ck_assert_int_eq(registry_confirm(registry, &people[0], id, 1, 5, &why), 0);
 	ck_assert_uint_eq(attachment_find(&people[0], id)->counts[false], 1);
 	ck_assert_uint_eq(attachment_find(&people[0], id)->counts[true], 0);
-	registry_settle_session(registry, &people[0], now);
+	registry_settle_session(registry, &people[0]);
 	run();
 	ck_assert_ptr_null(registry_by_name(registry, "forgotten"));
 	named("confirmed");
