@@ -7,7 +7,8 @@ tests_systemd_client_CPPFLAGS = $(SYSTEM_CPPFLAGS) -I$(top_srcdir)
 tests_systemd_client_LDFLAGS = -static-libtool-libs
 tests_systemd_client_LDADD = libshmd.la
 
-EXTRA_DIST += tests/systemd/run.sh tests/systemd/inside.sh tests/systemd/drive.service
+EXTRA_DIST += tests/systemd/container.sh tests/systemd/drive.service tests/systemd/inside.sh \
+	tests/systemd/run.sh tests/systemd/tap.sh
 
 check-systemd:
 	$(MAKE) all && $(MAKE) tests/systemd/client
