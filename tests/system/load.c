@@ -259,7 +259,7 @@ static void tell_gaps(const struct load *load, unsigned first, const char *what)
 		}
 	qsort(gaps, n, sizeof(*gaps), compare);
 	if (n)
-		printf("# longest call around a %s: median %.1f ms, worst %.1f ms (%zu seen)\n",
+		printf("# longest call around each %s: median %.1f ms, worst %.1f ms (%zu seen)\n",
 		       what, (double)gaps[n / 2] / 1e6, (double)gaps[n - 1] / 1e6, n);
 	free(gaps);
 }
@@ -274,8 +274,8 @@ static void tell(const struct load *load)
 	       load->plan->segments, load->plan->clients, load->plan->holders, load->plan->waiters,
 	       board->round, (uintmax_t)load->plan->seed, (uintmax_t)board->calls,
 	       (uintmax_t)board->held_through);
-	tell_gaps(load, 1, "restart");
-	tell_gaps(load, 2, "crash");
+	tell_gaps(load, 1, load->plan->kinds[0] ? load->plan->kinds[0] : "restart");
+	tell_gaps(load, 2, load->plan->kinds[1] ? load->plan->kinds[1] : "crash");
 	printf("# longest call at other times: %.1f ms\n", (double)board->quiet_worst_ns / 1e6);
 	if (board->failed)
 		printf("# %u failures, the first: %s\n", board->failed, board->first);

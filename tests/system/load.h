@@ -20,6 +20,7 @@ struct load_plan {
 	unsigned pause_us;   /* of a client between two calls, on average */
 	unsigned moments_ms; /* how far from each other restarts are, at most */
 	uint64_t seed;
+	const char *kinds[2]; /* what it says they are, odd and even ones; NULL: restart, crash */
 
 	/* Ends the daemon and lets it start again. May return before that is ready. */
 	void (*restart)(bool is_crash, void *context);
