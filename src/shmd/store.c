@@ -295,7 +295,8 @@ static int push(struct store *store)
 
 static bool has_to_do(const struct store *store)
 {
-	return store->record->n_loose || store->record->unstored || store->n_unstored;
+	return store->record->n_loose || store->record->unstored || store->n_unstored ||
+	       store->trouble[0];
 }
 
 void store_push(struct store *store)
