@@ -23,7 +23,7 @@ none() { ! grep . || { echo "$1" && false; }; }
 version_of() { dpkg-deb -f "$1"/shmd_*.deb Version; }
 installed_version() { dpkg-query -W -f '${Version}' shmd; }
 starts() { journalctl -q -o cat -u $unit | grep -c '^Started '; }
-is_active() { is_property ActiveState active "$1" || { systemctl status "$1" && false; }; }
+is_active() { is_property ActiveState active "$1" || { systemctl status "$1"; false; }; }
 
 # Semaphores and lock files of the daemon.
 in_shm() { find /dev/shm -user shmd; }
@@ -113,6 +113,20 @@ disabled() {
     silently systemctl enable --now shmd.socket $unit && silently shmdctl status
 }
 
+# The new daemon cannot start until somebody repairs what they wrote; until then, all is kept and clients wait.
+misconfigured() {
+  local late
+  echo content | silently shmdctl publish survivor && echo 'segments = few' >>$config &&
+    silently dpkg -i $new/*.deb && is version "$(installed_version)" "$(version_of $new)" || return 1
+  shmdctl get survivor >/tmp/late &
+  late=$!
+  # Beyond the first start.
+  sleep 0.5
+  is_not state "$(property ActiveState)" active && is_active shmd.socket && [ -d /proc/$late ] &&
+    sed -i '/few/d' $config && await is_property ActiveState active && wait $late &&
+    is content "$(cat /tmp/late)" content && silently shmdctl unlink survivor
+}
+
 # --- removed ----------------------------------------------------------------------------------------
 
 # Removed but not purged, they are still wanted by links in /etc/systemd, as those of other packages: not-found.
@@ -194,6 +208,7 @@ patience=150
 ok "upgrades and downgrades lose nothing under load" under_load
 patience=60
 ok "who disabled the units finds them disabled after an upgrade" disabled
+ok "an upgrade that cannot start loses nothing" misconfigured
 ok "removal harms nobody who has something mapped" removed
 ok "installed again, it sweeps what was left" back_again
 ok "a purge after kill -9 leaves nothing" purged_when_crashed

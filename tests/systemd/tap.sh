@@ -52,7 +52,12 @@ await() {
 }
 
 property() { systemctl show -P "$1" "${2-$unit}"; }
-is_property() { [ "$(property "$1")" = "$2" ] || { echo "$1 is '$(property "$1")', and not '$2'"; false; }; }
+# is_property PROPERTY VALUE [UNIT]
+is_property() {
+  local is
+  is=$(property "$1" "${3-$unit}")
+  [ "$is" = "$2" ] || { echo "$1 of ${3-$unit} is '$is', and not '$2'" && false; }
+}
 has_other_pid() { [ "$(property MainPID)" != "$1" ] && [ "$(property ActiveState)" = active ]; }
 dead() { ! kill -0 "$1" 2>/dev/null; }
 
