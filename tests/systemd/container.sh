@@ -20,6 +20,7 @@ container_folder() {
     skip "there is no D-Bus (Debian: dbus)"
   folder=$(mktemp -d /tmp/shmd-nspawn-XXXXXX)
   trap cleanup EXIT
+  trap 'exit 1' HUP INT TERM
   # Services that run as other users have to get there.
   chmod 755 "$folder"
   touch "$folder/output"
@@ -27,33 +28,40 @@ container_folder() {
 
 # shellcheck disable=SC2317 # it is called by the trap
 cleanup() {
+  [ -z "${container-}" ] || { kill "$container" && wait "$container"; } 2>/dev/null || true
+  [ -z "${follower-}" ] || kill "$follower" 2>/dev/null || true
   ! mountpoint -q "$folder/host" || umount -R "$folder/host"
   rm -rf "$folder"
   rmdir "/run/systemd/nspawn/propagate/$name" 2>/dev/null || true
   # Empty ones, where it was started in; the kernel takes a moment.
   for _ in 1 2 3 4 5; do
-    find /sys/fs/cgroup{,/unified}/{payload,supervisor} -depth -type d -exec rmdir {} \; 2>/dev/null || true
-    [ -n "$(find /sys/fs/cgroup{,/unified}/{payload,supervisor} -maxdepth 0 2>/dev/null)" ] || break
+    find /sys/fs/cgroup{,/unified,/systemd}/{payload,supervisor} -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    [ -n "$(find /sys/fs/cgroup{,/unified,/systemd}/{payload,supervisor} -maxdepth 0 2>/dev/null)" ] || break
     sleep 0.1
   done
   return 0
 }
 
 boot() {
-  SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout -k 10 300 systemd-nspawn -q -M "$name" --register=no \
+  export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
+  exec timeout -k 10 300 systemd-nspawn -q -M "$name" --register=no \
     --keep-unit -b --private-network --console=pipe --capability=CAP_IPC_LOCK \
     --bind="$folder:/mnt/t:norbind" "$@" systemd.unit=drive.service
 }
 
 # container_run NSPAWN-ARGUMENTS...: boots, lets drive.service run $folder/inside.sh, and exits with its status.
 container_run() {
-  local status=0 follower
+  local status=0
   tail -n +1 -f "$folder/output" &
   follower=$!
-  boot "$@" </dev/null >"$folder/console" 2>&1 || status=$?
+  boot "$@" </dev/null >"$folder/console" 2>&1 &
+  container=$!
+  wait "$container" || status=$?
+  container=
   sleep 0.1
   kill "$follower" 2>/dev/null
   wait "$follower" 2>/dev/null || true
+  follower=
   # Nothing of ours has run: this machine cannot do it.
   if [ ! -s "$folder/output" ]; then
     cat "$folder/console"
