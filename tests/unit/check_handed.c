@@ -135,8 +135,6 @@ START_TEST(a_descriptor_that_is_not_there)
 	ck_assert_uint_eq(handed.n, 0);
 }
 END_TEST
-#endif
-
 /* In which other descriptors lie. */
 START_TEST(sockets_that_were_stored)
 {
@@ -154,6 +152,8 @@ START_TEST(sockets_that_were_stored)
 	handed_fini(&handed);
 }
 END_TEST
+
+#endif
 
 START_TEST(how_much_is_stored)
 {
