@@ -228,7 +228,7 @@ START_TEST(a_deaf_manager_stalls_nobody)
 	}
 	kill(pid(), SIGHUP);
 	AWAIT(daemon_logged(manager_daemon(manager), "configuration read again"));
-	create_or_fail(connection, "a", 4096, SHMD_LIFETIME_CLIENTS);
+	shmd_detach(create_or_fail(connection, "a", 4096, SHMD_LIFETIME_CLIENTS));
 	ck_assert_uint_eq(heard().ready, 1);
 	printf("# noticed after %.1f ms, worst call then %.1f ms\n", first, worst);
 	ck_assert_double_le(worst, 500);
