@@ -598,10 +598,10 @@ static void ask(struct session *session, unsigned how, const char *name)
 		registry_publish(registry, session, id, name, true, 1, &ignored, &why);
 		break;
 	case 4:
-		registry_confirm(registry, session, id, how / 64, how / 128, 1, &why);
+		registry_confirm(registry, session, id, how / 64, how / 128, &why);
 		break;
 	case 5:
-		registry_settle_session(registry, session, 1);
+		registry_settle_session(registry, session);
 		break;
 	case 6:
 		registry_leave(registry, session, 1);
