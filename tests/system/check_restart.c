@@ -6,6 +6,8 @@
  */
 #include "manager.h"
 
+#include <stdio.h>
+
 #ifdef HAVE_LIBSYSTEMD
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +16,6 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
