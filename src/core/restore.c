@@ -215,18 +215,10 @@ int restore_registry(struct registry **ret, const struct quota_limits *limits,
 
 /* --- what others had of them ------------------------------------------------------------------ */
 
-static struct segment *find(const struct registry *registry, uint64_t id)
-{
-	struct segment *segment;
-
-	HASH_FIND(by_id, registry->by_id, &id, sizeof(id), segment);
-	return segment;
-}
-
 int restore_locker(struct registry *registry, const struct record_locker *row,
 		   struct estate *estate)
 {
-	struct segment *segment = find(registry, row->segment);
+	struct segment *segment = registry_by_id(registry, row->segment);
 	struct locker *locker;
 
 	if (!segment || segment->semaphore.fd < 0)
@@ -276,7 +268,7 @@ static struct locker *take_up(const struct segment *segment, const struct sessio
 int restore_attachment(struct registry *registry, const struct record_attachment *row,
 		       struct session *session)
 {
-	struct segment *segment = find(registry, row->segment);
+	struct segment *segment = registry_by_id(registry, row->segment);
 	struct attachment *attachment;
 
 	if (!segment)
@@ -296,7 +288,7 @@ int restore_attachment(struct registry *registry, const struct record_attachment
 void restore_bonds(struct registry *registry, uint64_t id, struct session *owner,
 		   struct session *publisher)
 {
-	struct segment *segment = find(registry, id);
+	struct segment *segment = registry_by_id(registry, id);
 
 	if (!segment || !segment->name[0])
 		publisher = NULL;

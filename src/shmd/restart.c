@@ -80,10 +80,11 @@ static int add_place(struct reading *reading, uint32_t key, struct pouch *pouch)
 	return 0;
 }
 
-/* All that lies in it, and stays there. */
+/* All that lies in it, and stays there: what cannot be read for want of something is not to be lost. A message
+ * that is none of ours ends it. */
 static int read_messages(struct reading *reading, struct pouch *pouch, bool is_whole)
 {
-	int fds[POUCH_DESCRIPTORS_MAX], offset = 0, n, r = 0;
+	int fds[POUCH_DESCRIPTORS_MAX], offset = 0, n = 0, r = 0;
 	uint32_t key;
 
 	while (r == 0 && (n = pouch_look(pouch, &offset, &key, fds)) >= 0) {
@@ -95,7 +96,7 @@ static int read_messages(struct reading *reading, struct pouch *pouch, bool is_w
 			else
 				close_fd(fds[i]);
 	}
-	return r;
+	return r < 0 || n >= 0 || n == -ENOENT || n == -EBADMSG ? r : n;
 }
 
 /* The other end of the same name, from there on; -1: there is none. */
@@ -435,7 +436,8 @@ static struct segment **index_segments(const struct registry *registry, uint32_t
 	return index;
 }
 
-/* Each segment goes on to lie where it lies. What is there for nothing, or twice, goes. */
+/* Each segment goes on to lie where it lies. What is there for nothing, or twice, goes: if it stayed, its key
+ * would be another's one day. */
 static int place_segments(struct server *server, const struct legacy *legacy)
 {
 	struct registry *registry = server->registry;
@@ -446,21 +448,22 @@ static int place_segments(struct server *server, const struct legacy *legacy)
 		return -ENOMEM;
 	if (legacy->n_places > 0)
 		qsort(legacy->places, legacy->n_places, sizeof(*legacy->places), by_key);
-	for (size_t i = 0; i < legacy->n_places; i++) {
+	int r = 0;
+	for (size_t i = 0; i < legacy->n_places && r == 0; i++) {
 		const struct legacy_place *place = &legacy->places[i];
 		struct segment *segment = place->key < n ? index[place->key] : NULL;
 		if (segment && place->pouch)
 			segment->keeping.pouch = place->pouch;
 		else if (place->pouch)
-			pouch_take_out(place->pouch, place->key);
+			r = pouch_take_out(place->pouch, place->key);
 		if (segment && place->pouch)
 			index[place->key] = NULL;
 	}
-	for (uint32_t key = 0; key < n; key++)
+	for (uint32_t key = 0; key < n && r == 0; key++)
 		if (index[key])
 			record_note_unstored(&registry->record, index[key]);
 	free(index);
-	return 0;
+	return r;
 }
 
 static bool is_used(const struct legacy *legacy, const char *name)
