@@ -229,7 +229,7 @@ static void reap(struct registry *registry, struct segment *segment, enum log_le
 
 	log_about(level, segment_payer(segment),
 		  "reaped segment %s of uid %u, %" PRIu64 " bytes: %s",
-		  segment_describe(segment, text), segment->ownership.uid, segment->size,
+		  segment_describe(segment, text), segment->ownership.uid, segment_size(segment),
 		  reason(segment));
 	statistics_count(&registry->statistics, STATISTIC_REAPED);
 	journal_tell(&registry->journal, EVENT_REAPED, segment, NULL, false, now);
@@ -337,8 +337,7 @@ struct segment *registry_take_unused(struct registry *registry, int ret_fds[stat
 	if (!segment)
 		return NULL;
 	DL_DELETE(registry->unused, segment);
-	ret_fds[0] = steal_fd(&segment->fd);
-	ret_fds[1] = steal_fd(&segment->semaphore.fd);
+	segment_give_descriptors(segment, ret_fds);
 	return segment;
 }
 

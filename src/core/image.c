@@ -370,15 +370,30 @@ static const char *check_name(const struct record_segment *row)
 	return NULL;
 }
 
+static bool check_kind(const struct record_segment *row)
+{
+	uint32_t posix = row->flags & (RECORD_POSIX_MEMORY | RECORD_POSIX_SEMAPHORE);
+	uint32_t others = RECORD_ANONYMOUS | RECORD_READERS_LOCK | RECORD_HUGE | RECORD_SEALED |
+			  RECORD_ORIGINAL;
+
+	if (!posix)
+		return true;
+	return !(row->flags & others) && !(posix & (posix - 1)) && !row->semaphore_name[0] &&
+	       row->permits <= (posix == RECORD_POSIX_SEMAPHORE ? 1 : 0);
+}
+
 /* Returns what is wrong, or NULL. */
 static const char *check_segment(const struct record_segment *row, const char *instance)
 {
 	if (row->id == 0 || row->generation < row->id || row->generation > NUMBER_MAX ||
-	    row->size == 0 || row->size > INT64_MAX || row->key >= KEYS_MAX)
+	    row->size > INT64_MAX || row->key >= KEYS_MAX ||
+	    (row->size == 0) != ((row->flags & RECORD_POSIX_MEMORY) != 0))
 		return "its numbers are not a segment's";
 	if (row->flags & ~(uint32_t)RECORD_SEGMENT_FLAGS || row->mode & ~0777u ||
 	    row->permits > INT32_MAX)
 		return "its mode, permits or flags are not a segment's";
+	if (!check_kind(row))
+		return "it is several kinds of segment";
 	if (row->lifetime > LIFETIME_PERSISTENT || row->state >= SEGMENT_UNUSED)
 		return "its lifetime or state is none";
 	if ((row->state == SEGMENT_LINGERING) != (row->deadline != 0))
@@ -397,10 +412,14 @@ static const char *check_memory(const struct kept *memory, const struct record_s
 {
 	if (!memory)
 		return "its memory was not kept";
+	/* As its users have left it. */
+	if (row->flags & RECORD_POSIX_MEMORY)
+		return NULL;
 	int seals = fcntl(memory->given->fd, F_GET_SEALS);
 	if (seals < 0 || (seals & SEALS) != SEALS)
 		return "its memory is not sealed";
-	if ((memory->st.st_mode & 07777) != 0600 || (uint64_t)memory->st.st_size != row->size)
+	if (((memory->st.st_mode & 07777) != 0600 && !(row->flags & RECORD_POSIX_SEMAPHORE)) ||
+	    (uint64_t)memory->st.st_size != row->size)
 		return "its memory has another size or mode";
 	return NULL;
 }

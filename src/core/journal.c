@@ -163,7 +163,7 @@ static struct journal_entry draft_about(enum event_kind kind, const struct segme
 		.time = now,
 		.kind = kind,
 		.id = segment->generation,
-		.size = segment->size,
+		.size = segment_size(segment),
 		.uid = segment->ownership.uid,
 		.ownership = segment->ownership,
 		.text = segment->name,

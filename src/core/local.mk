@@ -4,6 +4,7 @@ libcore_la_SOURCES = \
 	src/core/access.c src/core/access.h \
 	src/core/attachment.c src/core/attachment.h \
 	src/core/ending.c src/core/ending.h \
+	src/core/entering.c src/core/entering.h \
 	src/core/explain.c src/core/explain.h \
 	src/core/image.c src/core/image.h \
 	src/core/journal.c src/core/journal.h \
@@ -16,6 +17,7 @@ libcore_la_SOURCES = \
 	src/core/memory.c src/core/memory.h \
 	src/core/name.c src/core/name.h \
 	src/core/policy.c src/core/policy.h \
+	src/core/posix.c \
 	src/core/publish.c \
 	src/core/quota.c src/core/quota.h \
 	src/core/record.c src/core/record.h \

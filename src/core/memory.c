@@ -15,6 +15,7 @@
 /* Linux 6.3; the headers of Debian 12 do not have it. */
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
+#define MFD_EXEC        0x0010U
 #endif
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
@@ -92,6 +93,37 @@ int memory_new(const char *label, uint64_t size, unsigned flags, int *ret_fd, st
 	return 0;
 }
 
+/* A mode with which it may be executed is its user's wish, and MFD_NOEXEC_SEAL would refuse it. */
+static int create_posix_memfd(const char *label, unsigned flags)
+{
+	int fd = memfd_create(label, flags | MFD_CLOEXEC | MFD_EXEC);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(label, flags | MFD_CLOEXEC);
+	/* vm.memfd_noexec forbids it. */
+	if (fd < 0 && errno == EACCES)
+		fd = memfd_create(label, flags | MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	return fd < 0 ? -errno : fd;
+}
+
+int memory_new_posix(const char *label, bool sealable, int *ret_fd)
+{
+	_cleanup_close_ int fd = create_posix_memfd(label, sealable ? MFD_ALLOW_SEALING : 0);
+
+	if (fd < 0)
+		return fd;
+	int r = memory_exchange(&fd);
+	if (r < 0)
+		return r;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int memory_end_resizing(int fd)
+{
+	return fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0 ? -errno : 0;
+}
+
 bool memory_is_sealed(int fd)
 {
 	int seals = fcntl(fd, F_GET_SEALS);
@@ -126,7 +158,7 @@ static int proc_folder(void)
 	return folder;
 }
 
-int memory_reopen(int fd, bool read_only)
+int memory_open(int fd, int flags)
 {
 	char number[16];
 	int folder = proc_folder();
@@ -134,8 +166,13 @@ int memory_reopen(int fd, bool read_only)
 	if (folder < 0)
 		return -errno;
 	snprintf(number, sizeof(number), "%d", fd);
-	int again = openat(folder, number, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	int again = openat(folder, number, flags | O_CLOEXEC);
 	return again < 0 ? -errno : again;
+}
+
+int memory_reopen(int fd, bool read_only)
+{
+	return memory_open(fd, read_only ? O_RDONLY : O_RDWR);
 }
 
 int memory_exchange(int *fd)
@@ -154,6 +191,34 @@ int memory_exchange(int *fd)
 	if (spare < 0)
 		spare = open_spare();
 	return again < 0 ? again : 0;
+}
+
+int memory_set_access(int fd, gid_t gid, mode_t mode)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* A group that is none of ours is not ours to give: it is then the daemon's. */
+	if (st.st_gid != gid && fchown(fd, (uid_t)-1, gid) < 0 && errno != EPERM)
+		return -errno;
+	if (fchmod(fd, mode) < 0 && fchmod(fd, mode & ~0111u) < 0)
+		return -errno;
+	return 0;
+}
+
+uint64_t memory_size(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+mode_t memory_mode(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_mode & 0777 : 0;
 }
 
 uint64_t memory_allocated(int fd)

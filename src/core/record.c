@@ -245,7 +245,7 @@ static void look_at_files(struct segment *segment)
 	struct segment_keeping *keeping = &segment->keeping;
 
 	keeping->memory = file_of(segment->fd);
-	keeping->semaphore = file_of(segment->semaphore.fd);
+	keeping->semaphore = file_of(segment_is_posix(segment) ? -1 : segment->semaphore.fd);
 	keeping->ledger = file_of(segment->ledger.fd);
 }
 
@@ -257,6 +257,8 @@ static uint32_t flags_of(const struct segment *segment)
 	return (segment->is_anonymous ? RECORD_ANONYMOUS : 0) |
 	       (segment->readers_lock ? RECORD_READERS_LOCK : 0) |
 	       (segment->huge ? RECORD_HUGE : 0) | (segment->is_sealed ? RECORD_SEALED : 0) |
+	       (segment->kind == SEGMENT_POSIX_MEMORY ? RECORD_POSIX_MEMORY : 0) |
+	       (segment->kind == SEGMENT_POSIX_SEMAPHORE ? RECORD_POSIX_SEMAPHORE : 0) |
 	       (original ? RECORD_ORIGINAL : 0);
 }
 
@@ -304,7 +306,8 @@ unsigned record_descriptors(const struct segment *segment, int ret[static RECORD
 	unsigned n = 0;
 
 	ret[n++] = segment->fd;
-	if (segment->semaphore.fd >= 0)
+	/* One of POSIX's is the memory. */
+	if (segment->semaphore.fd >= 0 && !segment_is_posix(segment))
 		ret[n++] = segment->semaphore.fd;
 	if (segment->ledger.fd >= 0)
 		ret[n++] = segment->ledger.fd;

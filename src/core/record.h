@@ -64,7 +64,9 @@ enum record_segment_flag {
 	RECORD_SEALED = 1 << 3,
 	RECORD_ORIGINAL = 1 << 4,   /* the kept descriptor is the one of memfd_create(2) */
 	RECORD_SUPERSEDED = 1 << 5, /* `name` is the one that it lost to a newer generation */
-	RECORD_SEGMENT_FLAGS = (1 << 6) - 1,
+	RECORD_POSIX_MEMORY = 1 << 6,
+	RECORD_POSIX_SEMAPHORE = 1 << 7,
+	RECORD_SEGMENT_FLAGS = (1 << 8) - 1,
 };
 
 struct record_segment {

@@ -58,7 +58,7 @@ static void forget_name(struct recovery *recovery, struct segment *segment)
 void recovery_drop_name(struct recovery *recovery, struct segment *segment, watch_fn *on_close)
 {
 	forget_name(recovery, segment);
-	if (!segment->ledger.lockers)
+	if (!segment->ledger.lockers || segment_is_posix(segment))
 		return;
 	watch_add(recovery->watch, &segment->raw_watch, segment->semaphore.fd, on_close);
 	/* Word of a close may be under way by the name that it loses. */
@@ -86,7 +86,8 @@ struct segment *recovery_find(const struct recovery *recovery, const char *file)
 
 void recovery_note_close(struct segment *segment)
 {
-	segment->is_audit_due = segment->semaphore.fd >= 0;
+	/* Of POSIX's, those who take by a number have it open, too: the kernel can say nothing of the others. */
+	segment->is_audit_due = segment->semaphore.fd >= 0 && !segment_is_posix(segment);
 	segment->lock_retry_ns = 0;
 }
 

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/ending.h"
+#include "core/entering.h"
 #include "core/lease.h"
 #include "core/leaving.h"
 #include "core/memory.h"
@@ -249,22 +250,6 @@ static void settle_named(struct registry *registry, const char *text, uint64_t n
 		ending_settle_name(registry, name, now);
 }
 
-/* Whoever comes back for a segment that lingers revives it; an owner's one only for an owner. */
-static void revive(struct registry *registry, struct segment *segment, struct session *session,
-		   bool read_only)
-{
-	if (segment->state != SEGMENT_LINGERING)
-		return;
-	if (segment->lifetime == LIFETIME_OWNER) {
-		if (read_only || !access_is_owner(&session->who, &segment->ownership))
-			return;
-		segment->owner = session;
-	}
-	heap_remove(&registry->timers, &segment->timer);
-	segment->state = SEGMENT_LIVE;
-	record_note(&registry->record, segment);
-}
-
 static int check_sealed(const struct segment *segment, bool read_only, struct refusal *why)
 {
 	char text[SEGMENT_DESCRIPTION_MAX];
@@ -280,54 +265,18 @@ static int check_sealed(const struct segment *segment, bool read_only, struct re
 int registry_check_attach(const struct segment *segment, const struct credentials *who,
 			  bool read_only, struct refusal *why)
 {
+	char text[SEGMENT_DESCRIPTION_MAX];
 	int r = check_access(segment, who, read_only ? ACCESS_READ : ACCESS_READ | ACCESS_WRITE,
 			     why);
 
+	if (r == 0 && segment_is_posix(segment))
+		return refuse(
+			why, REFUSAL_DENIED,
+			"segment %s was made by %s(3) under the preload shim, where its users "
+			"may change its size: it can be opened in that way, and not attached",
+			segment_describe(segment, text),
+			segment->kind == SEGMENT_POSIX_SEMAPHORE ? "sem_open" : "shm_open");
 	return r != 0 ? r : check_sealed(segment, read_only, why);
-}
-
-/* Enters the attachment into the books and opens the memory for it. */
-static int grant_access(struct registry *registry, struct session *session, struct segment *segment,
-			bool read_only, struct grant *ret, struct refusal *why)
-{
-	struct attachment *attachment = attachment_find(session, segment->id);
-	_cleanup_close_ int fd = memory_reopen(segment->fd, read_only);
-	if (fd < 0)
-		return refuse_errno(why, fd, "open the segment's memory once more");
-	if (!attachment) {
-		int r = attachment_new(&registry->quota, session, segment, &attachment, why);
-		if (r != 0)
-			return r;
-	}
-	attachment->counts[read_only]++;
-	record_attachment(&registry->record, attachment);
-	if (segment->state != SEGMENT_LINGERING)
-		ending_stop_tests(registry, segment);
-	revive(registry, segment, session, read_only);
-	*ret = (struct grant){.segment = segment,
-			      .fd = steal_fd(&fd),
-			      .semaphore_fd = -1,
-			      .ledger_fd = -1,
-			      .reader_fd = -1};
-	if (session->can_lock && segment_may_lock(segment, read_only))
-		ret->semaphore_fd = segment->semaphore.fd;
-	return 0;
-}
-
-static int add_to_tables(struct registry *registry, struct segment *segment)
-{
-	HASH_ADD(by_id, registry->by_id, id, sizeof(segment->id), segment);
-	if (!HASH_ADDED(by_id, segment))
-		return -ENOMEM;
-	if (segment->name[0])
-		HASH_ADD(by_name, registry->by_name, name[0], strlen(segment->name), segment);
-	if ((!segment->name[0] || HASH_ADDED(by_name, segment)) &&
-	    recovery_add(&registry->recovery, segment) == 0)
-		return 0;
-	if (segment->name[0] && HASH_ADDED(by_name, segment))
-		HASH_DELETE(by_name, registry->by_name, segment);
-	HASH_DELETE(by_id, registry->by_id, segment);
-	return -ENOMEM;
 }
 
 /* The new segment's first attachment, its creator's. */
@@ -338,7 +287,7 @@ static int grant_new(struct registry *registry, struct session *session, struct 
 
 	if (wants_reader && reader < 0)
 		return refuse_errno(why, reader, "open the segment's memory for reading");
-	int r = grant_access(registry, session, segment, false, ret, why);
+	int r = entering_attach(registry, session, segment, false, ret, why);
 	if (r != 0)
 		return r;
 	ret->reader_fd = steal_fd(&reader);
@@ -368,7 +317,7 @@ static int create_new(struct registry *registry, struct session *session,
 		return r;
 	}
 	segment->rule_share = share;
-	r = add_to_tables(registry, segment);
+	r = entering_add(registry, segment);
 	if (r < 0) {
 		segment_free(segment, &registry->instance);
 		return r;
@@ -407,7 +356,7 @@ static int open_existing(struct registry *registry, struct session *session,
 			      "segment '%s' exists with %" PRIu64 " bytes; %" PRIu64
 			      " were asked for",
 			      segment->name, segment->size, what->size);
-	r = grant_access(registry, session, segment, false, ret, why);
+	r = entering_attach(registry, session, segment, false, ret, why);
 	if (r == 0)
 		note_attached(registry, session, segment, false, now);
 	return r;
@@ -445,7 +394,7 @@ int registry_attach(struct registry *registry, struct session *session, uint64_t
 	if (r == 0)
 		r = registry_check_attach(segment, &session->who, read_only, why);
 	if (r == 0)
-		r = grant_access(registry, session, segment, read_only, ret, why);
+		r = entering_attach(registry, session, segment, read_only, ret, why);
 	if (r == 0)
 		note_attached(registry, session, segment, read_only, now);
 	return r;

@@ -107,6 +107,28 @@ int registry_attach(struct registry *registry, struct session *session, uint64_t
 int registry_check_attach(const struct segment *segment, const struct credentials *who,
 			  bool read_only, struct refusal *why);
 
+/* What open(2) is asked for a file. */
+struct opening {
+	int flags;          /* its access, O_CREAT, O_EXCL and O_TRUNC */
+	struct creation of; /* its name, and what is created if there is none */
+	gid_t gid;          /* of what is created */
+};
+
+struct opened {
+	struct segment *segment;
+	int fd; /* the receiver's */
+	bool is_new;
+};
+
+/* Opens what the name leads to as open(2) does, or creates a segment of POSIX's. Nothing is attached. For the
+ * daemon's own user only. 0, a refusal, or -errno. */
+int registry_open(struct registry *registry, struct session *session, const struct opening *what,
+		  uint64_t now, struct opened *ret, struct refusal *why);
+
+/* Attaches a semaphore of POSIX's by its id, so that its only permit can be taken by a number. */
+int registry_attach_semaphore(struct registry *registry, struct session *session, uint64_t id,
+			      uint64_t now, struct grant *ret, struct refusal *why);
+
 /* Adds to a grant what its client needs to take permits by itself. */
 void registry_grant_lock(struct registry *registry, struct session *session, bool read_only,
 			 struct grant *grant);

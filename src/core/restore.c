@@ -12,16 +12,24 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "core/ending.h"
+#include "core/entering.h"
 #include "core/leaving.h"
 #include "core/memory.h"
 
 /* --- segments --------------------------------------------------------------------------------- */
 
+static enum segment_kind kind_of(const struct record_segment *row)
+{
+	if (row->flags & RECORD_POSIX_MEMORY)
+		return SEGMENT_POSIX_MEMORY;
+	return row->flags & RECORD_POSIX_SEMAPHORE ? SEGMENT_POSIX_SEMAPHORE : SEGMENT_BROKERED;
+}
+
 static int charge(struct quota *quota, const struct record_segment *row, struct segment *segment)
 {
 	int r = quota_restore(quota, row->payer, QUOTA_SEGMENTS, 1, &segment->segment_charge);
 
-	if (r == 0 && row->permits > 0)
+	if (r == 0 && row->permits > 0 && kind_of(row) == SEGMENT_BROKERED)
 		r = quota_restore(quota, row->payer, QUOTA_SEMAPHORES, 1,
 				  &segment->semaphore_charge);
 	if (r == 0)
@@ -39,6 +47,7 @@ static struct segment *allocate(const struct record_segment *row)
 	segment->id = row->id;
 	segment->generation = row->generation;
 	segment->state = (enum segment_state)row->state;
+	segment->kind = kind_of(row);
 	segment->size = row->size;
 	segment->ownership = (struct ownership){row->uid, row->gid, row->mode};
 	segment->lifetime = (enum lifetime)row->lifetime;
@@ -63,7 +72,9 @@ static void take_semaphore(struct registry *registry, struct segment *segment,
 	struct semaphore *semaphore = &segment->semaphore;
 	char text[SEGMENT_DESCRIPTION_MAX];
 
-	if (from->row.permits == 0)
+	if (segment->kind == SEGMENT_POSIX_SEMAPHORE)
+		segment_is_its_semaphore(segment, from->row.permits);
+	if (segment_is_posix(segment) || from->row.permits == 0)
 		return;
 	if (from->semaphore_fd < 0 || (from->row.permits > 1 && from->ledger_fd < 0)) {
 		log_warning("segment %s has lost its semaphore: it was not kept",
@@ -98,24 +109,6 @@ static void make_name_free(struct registry *registry, struct segment *segment)
 	older->state = SEGMENT_DROPPED;
 }
 
-static int add(struct registry *registry, struct segment *segment)
-{
-	HASH_ADD(by_id, registry->by_id, id, sizeof(segment->id), segment);
-	if (!HASH_ADDED(by_id, segment))
-		return -ENOMEM;
-	if (segment->name[0])
-		make_name_free(registry, segment);
-	if (segment->name[0])
-		HASH_ADD(by_name, registry->by_name, name[0], strlen(segment->name), segment);
-	if ((!segment->name[0] || HASH_ADDED(by_name, segment)) &&
-	    recovery_add(&registry->recovery, segment) == 0)
-		return 0;
-	if (segment->name[0] && HASH_ADDED(by_name, segment))
-		HASH_DELETE(by_name, registry->by_name, segment);
-	HASH_DELETE(by_id, registry->by_id, segment);
-	return -ENOMEM;
-}
-
 static void take_rest(struct registry *registry, struct segment *segment,
 		      const struct record_segment *row)
 {
@@ -144,8 +137,8 @@ static int restore_segment(struct registry *registry, struct image_segment *from
 		segment_free(segment, &registry->instance);
 		return r;
 	}
-	take_semaphore(registry, segment, from);
 	segment->fd = steal_fd(&from->fd);
+	take_semaphore(registry, segment, from);
 	segment->fd_is_original = row->flags & RECORD_ORIGINAL;
 	segment->is_sealed = memory_is_sealed(segment->fd);
 	segment->keeping = (struct segment_keeping){
@@ -156,7 +149,9 @@ static int restore_segment(struct registry *registry, struct image_segment *from
 		.semaphore = row->semaphore,
 		.ledger = row->ledger,
 	};
-	r = add(registry, segment);
+	if (segment->name[0])
+		make_name_free(registry, segment);
+	r = entering_add(registry, segment);
 	if (r < 0) {
 		record_return_key(&registry->record, row->key);
 		semaphore_leave(&segment->semaphore);

@@ -26,7 +26,7 @@ int segment_check_maker(const struct credentials *who, struct refusal *why)
 
 static int check(const struct creation *what, struct refusal *why)
 {
-	if (what->size == 0)
+	if (what->size == 0 && what->kind != SEGMENT_POSIX_MEMORY)
 		return refuse(why, REFUSAL_INVALID, "the size is 0; a segment has at least 1 byte");
 	if (what->size > SIZE_MAX_ALLOWED)
 		return refuse(why, REFUSAL_INVALID,
@@ -55,11 +55,26 @@ static int charge(struct quota *quota, const struct credentials *who, bool has_s
 	return quota_charge(quota, who, QUOTA_BYTES, segment->size, &segment->bytes_charge, why);
 }
 
-static int make_memory(struct segment *segment, struct refusal *why)
+/* Its descriptor is no original: nobody could open it once more when its mode is another. */
+static int make_posix_memory(const char *label, struct segment *segment, unsigned value,
+			     struct refusal *why)
+{
+	int r = memory_new_posix(label, segment->kind == SEGMENT_POSIX_SEMAPHORE, &segment->fd);
+
+	if (r == 0 && segment->kind == SEGMENT_POSIX_SEMAPHORE)
+		r = semaphore_write(segment->fd, value);
+	if (r == 0 && segment->kind == SEGMENT_POSIX_SEMAPHORE)
+		r = memory_end_resizing(segment->fd);
+	return r < 0 ? refuse_errno(why, r, "make the memory of a POSIX segment") : 0;
+}
+
+static int make_memory(struct segment *segment, unsigned value, struct refusal *why)
 {
 	char label[NAME_LENGTH_MAX + 32];
 
 	snprintf(label, sizeof(label), "shmd:%" PRIu64 ":%s", segment->id, segment->name);
+	if (segment_is_posix(segment))
+		return make_posix_memory(label, segment, value, why);
 	int r = memory_new(label, segment->size,
 			   (segment->huge ? MEMORY_HUGE : 0) |
 				   (segment->is_anonymous ? MEMORY_SEALABLE : 0),
@@ -99,6 +114,7 @@ static struct segment *allocate(uint64_t id, const struct ownership *of,
 	segment->id = segment->generation = id;
 	text_copy(segment->name, sizeof(segment->name), what->name ? what->name : "");
 	segment->is_anonymous = !segment->name[0];
+	segment->kind = what->kind;
 	segment->size = what->size;
 	segment->ownership = *of;
 	segment->lifetime = what->lifetime;
@@ -128,7 +144,9 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 		return -ENOMEM;
 	r = charge(quota, who, what->permits > 0, segment, why);
 	if (r == 0)
-		r = make_memory(segment, why);
+		r = make_memory(segment, what->value, why);
+	if (r == 0 && what->kind == SEGMENT_POSIX_SEMAPHORE)
+		segment_is_its_semaphore(segment, what->value);
 	if (r == 0)
 		r = make_semaphore(segment, instance, what->permits, why);
 	if (r != 0) {
@@ -139,13 +157,36 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 	return 0;
 }
 
+uint64_t segment_size(const struct segment *segment)
+{
+	return segment->kind == SEGMENT_POSIX_MEMORY ? memory_size(segment->fd) : segment->size;
+}
+
+void segment_is_its_semaphore(struct segment *segment, unsigned permits)
+{
+	segment->semaphore.fd = segment->fd;
+	ledger_init(&segment->ledger, permits == 1 ? 1 : 0);
+}
+
+void segment_give_descriptors(struct segment *segment, int ret_fds[static 2])
+{
+	if (segment->kind == SEGMENT_POSIX_SEMAPHORE)
+		segment->semaphore.fd = -1;
+	ret_fds[0] = steal_fd(&segment->fd);
+	ret_fds[1] = steal_fd(&segment->semaphore.fd);
+}
+
 struct segment *segment_free(struct segment *segment, const struct instance *instance)
 {
 	if (!segment)
 		return NULL;
+	int fds[2];
+
 	ledger_fini(&segment->ledger);
-	semaphore_fini(&segment->semaphore, instance);
-	close_fd(segment->fd);
+	semaphore_unlink(&segment->semaphore, instance);
+	segment_give_descriptors(segment, fds);
+	close_fd(fds[0]);
+	close_fd(fds[1]);
 	charge_release(&segment->bytes_charge);
 	charge_release(&segment->semaphore_charge);
 	charge_release(&segment->segment_charge);

@@ -35,6 +35,14 @@ enum segment_state {
 	SEGMENT_UNUSED,    /* nobody has the memory; it waits for being closed */
 };
 
+enum segment_kind {
+	SEGMENT_BROKERED,
+	/* For programs that ask for POSIX's (WIRE_OPEN). Nobody attaches them: only the kernel knows who has them,
+	 * and the daemon's own user alone can. */
+	SEGMENT_POSIX_MEMORY, /* whose users change its size and mode: `size` is 0 */
+	SEGMENT_POSIX_SEMAPHORE,
+};
+
 /* What a client asks for. */
 struct creation {
 	const char *name; /* "" or NULL: anonymous */
@@ -46,7 +54,9 @@ struct creation {
 	bool readers_lock;
 	bool huge;
 	bool open_existing;
-	bool reader; /* a read-only description for its creator, too; without a name only */
+	enum segment_kind kind;
+	unsigned value; /* of a semaphore of POSIX's */
+	bool reader;    /* a read-only description for its creator, too; without a name only */
 };
 
 /* What is noted of it for the next daemon (core/record.h), and whether its descriptors are kept. */
@@ -71,6 +81,7 @@ struct segment {
 		generation; /* of its name, and what people are shown: the id, until it is published */
 	char name[NAME_LENGTH_MAX + 1]; /* "": anonymous, or dropped */
 	enum segment_state state;
+	enum segment_kind kind;
 	uint64_t size;
 	struct ownership ownership;
 	enum lifetime lifetime;
@@ -133,8 +144,22 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
  * maker. Returns 0 or -errno, and then all is as it was. */
 int segment_hand_over(struct segment *segment, const struct ownership *to);
 
+/* Its bytes now. */
+uint64_t segment_size(const struct segment *segment);
+
+/* One of POSIX's is its own semaphore, whose permit can be given back if it is the only one. */
+void segment_is_its_semaphore(struct segment *segment, unsigned permits);
+
+/* Gives its descriptors away, one of which may be -1. They are the caller's to close. */
+void segment_give_descriptors(struct segment *segment, int ret_fds[static 2]);
+
 /* Frees it with all it owns; it must stand in no table, and have no attachments. Returns NULL. */
 struct segment *segment_free(struct segment *segment, const struct instance *instance);
+
+static inline bool segment_is_posix(const struct segment *segment)
+{
+	return segment->kind != SEGMENT_BROKERED;
+}
 
 /* Who pays for it: its maker, whoever owns it by now. The log's lines about it are about that user. */
 uid_t segment_payer(const struct segment *segment);

@@ -94,14 +94,14 @@ static int open_new(struct semaphore *semaphore, const struct instance *instance
 	return r < 0 ? r : -EEXIST;
 }
 
-static int write_value(const struct semaphore *semaphore, unsigned permits)
+int semaphore_write(int fd, unsigned permits)
 {
 	sem_t value;
 
 	memset(&value, 0, sizeof(value));
 	if (sem_init(&value, 1, permits) < 0)
 		return -errno;
-	ssize_t n = pwrite(semaphore->fd, &value, sizeof(value), 0);
+	ssize_t n = pwrite(fd, &value, sizeof(value), 0);
 	if (n < 0)
 		return -errno;
 	return n == (ssize_t)sizeof(value) ? 0 : -ENOSPC;
@@ -189,7 +189,7 @@ int semaphore_create(struct semaphore *semaphore, const struct instance *instanc
 
 	if (r < 0)
 		return r;
-	r = write_value(semaphore, permits);
+	r = semaphore_write(semaphore->fd, permits);
 	if (r < 0) {
 		semaphore_fini(semaphore, instance);
 		return r;
@@ -221,7 +221,7 @@ int semaphore_self_test(const struct instance *instance)
 	int r = open_new(&semaphore, instance);
 	if (r == 0) {
 		has_lists = let_in(semaphore.fd, &another, false);
-		r = write_value(&semaphore, 1);
+		r = semaphore_write(semaphore.fd, 1);
 	}
 	semaphore_fini(&semaphore, instance);
 	if (r < 0)

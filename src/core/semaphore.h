@@ -38,6 +38,9 @@ int semaphore_hand_over(struct semaphore *semaphore, const struct ownership *to,
 /* Tries whether another user can be let in by name at all. 0, or -ENOTSUP or what else went wrong. */
 int semaphore_self_test(const struct instance *instance);
 
+/* Makes a file a semaphore of that value: it begins with a sem_t, and is at least as long. 0 or -errno. */
+int semaphore_write(int fd, unsigned value);
+
 /* Whether its name leads to it. */
 bool semaphore_is_named(const struct semaphore *semaphore, const struct instance *instance);
 

@@ -9,6 +9,7 @@ enum statistic {
 	STATISTIC_CREATED,
 	STATISTIC_ATTACHED,
 	STATISTIC_DETACHED,
+	STATISTIC_OPENED, /* by POSIX's rules, and not attached */
 	STATISTIC_UNLINKED,
 	STATISTIC_PUBLISHED,
 	STATISTIC_SUPERSEDED, /* by what was published in their place */

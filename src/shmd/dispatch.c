@@ -2,6 +2,7 @@
 #include "shmd/dispatch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <semaphore.h>
 #include <string.h>
@@ -149,15 +150,19 @@ static void put_lock(struct client *client, bool read_only, struct grant *grant,
 		reply_add_descriptor(reply, grant->ledger_fd, false);
 }
 
+/* They are stored by their ids: with the last one all are. */
+static void await_storing(struct client *client, const struct segment *segment)
+{
+	if (store_is_late(client->server->store, segment) && client->awaited < segment->id)
+		client->awaited = segment->id;
+}
+
 static void put_grant(struct client *client, struct grant *grant, uint32_t flags,
 		      struct reply *reply)
 {
 	struct wire_segment *segment = packet_append(&reply->writer, sizeof(*segment));
 
-	/* They are stored by their ids: with the last one all are. */
-	if (store_is_late(client->server->store, grant->segment) &&
-	    client->awaited < grant->segment->id)
-		client->awaited = grant->segment->id;
+	await_storing(client, grant->segment);
 	query_put_segment(grant->segment, segment);
 	if (grant->is_new)
 		segment->flags |= WIRE_SEGMENT_NEW;
@@ -211,17 +216,69 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 	return 0;
 }
 
+static int open_flags(uint32_t on_wire)
+{
+	static const int accesses[] = {[WIRE_OPEN_READ] = O_RDONLY,
+				       [WIRE_OPEN_WRITE] = O_WRONLY,
+				       [WIRE_OPEN_BOTH] = O_RDWR};
+
+	return accesses[on_wire & WIRE_OPEN_ACCESS] | (on_wire & WIRE_OPEN_CREATE ? O_CREAT : 0) |
+	       (on_wire & WIRE_OPEN_EXCLUSIVE ? O_EXCL : 0) |
+	       (on_wire & WIRE_OPEN_TRUNCATE ? O_TRUNC : 0);
+}
+
+static int on_open(struct client *client, const void *body, struct reply *reply,
+		   struct refusal *why)
+{
+	const struct wire_open *open = body;
+	bool semaphore = open->flags & WIRE_OPEN_SEMAPHORE;
+	struct opening what = {
+		.flags = open_flags(open->flags),
+		.gid = open->gid,
+		.of = {.name = open->name,
+		       .kind = semaphore ? SEGMENT_POSIX_SEMAPHORE : SEGMENT_POSIX_MEMORY,
+		       .size = semaphore ? sizeof(sem_t) : 0,
+		       .value = open->value,
+		       .mode = open->mode,
+		       .lifetime = lifetime_of(open->lifetime),
+		       .linger_ns = open->linger_ms * NSEC_PER_MSEC},
+	};
+	struct opened opened;
+	int r = registry_open(client->server->registry, &client->session, &what,
+			      clock_boottime_ns(), &opened, why);
+
+	if (r != 0)
+		return r;
+	await_storing(client, opened.segment);
+	struct wire_opened *answer = packet_append(&reply->writer, sizeof(*answer));
+	answer->id = opened.segment->id;
+	answer->flags = query_segment_flags(opened.segment) |
+			(opened.is_new ? WIRE_SEGMENT_NEW : 0);
+	reply_add_descriptor(reply, opened.fd, true);
+	return 0;
+}
+
+static int attach(struct client *client, const struct wire_attach *what, struct grant *ret,
+		  struct refusal *why)
+{
+	struct registry *registry = client->server->registry;
+
+	if (what->flags & WIRE_POSIX)
+		return registry_attach_semaphore(registry, &client->session, what->id,
+						 clock_boottime_ns(), ret, why);
+	return registry_attach(registry, &client->session, what->id, what->name,
+			       what->flags & WIRE_READ_ONLY, clock_boottime_ns(), ret, why);
+}
+
 static int on_attach(struct client *client, const void *body, struct reply *reply,
 		     struct refusal *why)
 {
-	const struct wire_attach *attach = body;
+	const struct wire_attach *request = body;
 	struct grant grant;
-	int r = registry_attach(client->server->registry, &client->session, attach->id,
-				attach->name, attach->flags & WIRE_READ_ONLY, clock_boottime_ns(),
-				&grant, why);
+	int r = attach(client, request, &grant, why);
 
 	if (r == 0)
-		put_grant(client, &grant, attach->flags, reply);
+		put_grant(client, &grant, request->flags, reply);
 	return r;
 }
 
@@ -364,7 +421,7 @@ static handler_fn *const handlers[WIRE_OPS] = {
 	[WIRE_HOLDERS] = query_holders, [WIRE_KEEP] = on_keep,     [WIRE_PUBLISH] = on_publish,
 	[WIRE_WAIT] = on_wait,          [WIRE_CANCEL] = on_cancel, [WIRE_SUBSCRIBE] = on_subscribe,
 	[WIRE_EXPLAIN] = query_explain, [WIRE_RESUME] = on_resume, [WIRE_CONFIRM] = on_confirm,
-	[WIRE_SETTLE] = on_settle,
+	[WIRE_SETTLE] = on_settle,      [WIRE_OPEN] = on_open,
 };
 
 /* Of a segment: its own, the semaphore's, the ledger's; and one for reading of a new one. */
@@ -376,6 +433,8 @@ unsigned dispatch_descriptors(unsigned op)
 	case WIRE_ATTACH:
 	case WIRE_WAIT:
 		return 3;
+	case WIRE_OPEN:
+		return 1;
 	default:
 		return 0;
 	}

@@ -57,11 +57,13 @@ static uint32_t lifetime_on_wire(enum lifetime lifetime)
 	return WIRE_LIFETIME_CLIENTS;
 }
 
-static uint32_t flags_of(const struct segment *segment)
+uint32_t query_segment_flags(const struct segment *segment)
 {
 	return (segment->readers_lock ? WIRE_SEGMENT_READERS : 0) |
 	       (segment->huge ? WIRE_SEGMENT_HUGE : 0) |
 	       (segment->is_sealed ? WIRE_SEGMENT_SEALED : 0) |
+	       (segment_is_posix(segment) ? WIRE_SEGMENT_POSIX : 0) |
+	       (segment->kind == SEGMENT_POSIX_MEMORY ? WIRE_SEGMENT_UNSEALED : 0) |
 	       (segment->state == SEGMENT_DROPPED ? WIRE_SEGMENT_DROPPED : 0) |
 	       (segment->state == SEGMENT_LINGERING ? WIRE_SEGMENT_LINGERS : 0);
 }
@@ -70,14 +72,14 @@ void query_put_segment(const struct segment *segment, struct wire_segment *ret)
 {
 	ret->id = segment->id;
 	ret->generation = segment->generation;
-	ret->size = segment->size;
+	ret->size = segment_size(segment);
 	ret->uid = segment->ownership.uid;
 	ret->gid = segment->ownership.gid;
-	ret->mode = segment->ownership.mode;
+	ret->mode = segment_is_posix(segment) ? memory_mode(segment->fd) : segment->ownership.mode;
 	ret->lifetime = lifetime_on_wire(segment->lifetime);
 	ret->linger_ms = (uint32_t)(segment->linger_ns / NSEC_PER_MSEC);
 	ret->permits = segment->ledger.permits;
-	ret->flags = flags_of(segment);
+	ret->flags = query_segment_flags(segment);
 	text_copy(ret->name, sizeof(ret->name), segment->name);
 	text_copy(ret->semaphore, sizeof(ret->semaphore), segment->semaphore.name);
 }

@@ -10,6 +10,9 @@
 struct client;
 struct reply;
 
+/* What of it goes into the flags of replies. */
+uint32_t query_segment_flags(const struct segment *segment);
+
 /* Fills a zeroed structure. */
 void query_put_segment(const struct segment *segment, struct wire_segment *ret);
 

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "core/memory.h"
 #include "shmd/helper.h"
 #include "shmd/loop.h"
 #include "shmd/process.h"
@@ -67,7 +68,7 @@ static void close_unused(struct reaper *reaper)
 	struct closing one = {.job = {.run = close_them, .done = closed}, .reaper = reaper};
 
 	while ((one.segment = registry_take_unused(reaper->registry, one.fds))) {
-		bool is_small = one.segment->size <= SMALL;
+		bool is_small = one.segment->size <= SMALL && memory_size(one.fds[0]) <= SMALL;
 		struct closing *closing = is_small ? NULL : malloc(sizeof(*closing));
 		if (closing) {
 			*closing = one;

@@ -55,7 +55,25 @@ static const char *check_attach(const void *body)
 	const struct wire_attach *attach = body;
 	const char *why = check_flags(attach->flags, WIRE_ATTACH_FLAGS, attach->reserved);
 
+	if (!why && attach->flags & WIRE_POSIX && !attach->id)
+		return "no id is given";
 	return why ? why : check_id_or_name(attach->id, attach->name);
+}
+
+static const char *check_open(const void *body)
+{
+	const struct wire_open *open = body;
+	const char *why = check_flags(open->flags, WIRE_OPEN_FLAGS, 0);
+
+	if (why)
+		return why;
+	if ((open->flags & WIRE_OPEN_ACCESS) > WIRE_OPEN_BOTH)
+		return "an unknown access is asked for";
+	if (open->lifetime >= WIRE_LIFETIMES)
+		return "an unknown lifetime is asked for";
+	if (open->mode & ~07777u)
+		return "a mode has more than permission bits";
+	return check_string(open->name, WIRE_NAME_SIZE);
 }
 
 static const char *check_detach(const void *body)
@@ -90,7 +108,7 @@ static const char *check_publish(const void *body)
 static const char *check_wait(const void *body)
 {
 	const struct wire_wait *wait = body;
-	const char *why = check_flags(wait->flags, WIRE_ATTACH_FLAGS, wait->reserved);
+	const char *why = check_flags(wait->flags, WIRE_WAIT_FLAGS, wait->reserved);
 
 	return why ? why : check_string(wait->name, sizeof(wait->name));
 }
@@ -149,6 +167,7 @@ static const struct operation {
 	[WIRE_RESUME] = {"resume", sizeof(struct wire_resume), false, NULL},
 	[WIRE_CONFIRM] = {"confirm", sizeof(struct wire_confirm), true, NULL},
 	[WIRE_SETTLE] = {"settle", 0, false, NULL},
+	[WIRE_OPEN] = {"open", sizeof(struct wire_open), false, check_open},
 };
 
 static const struct operation *find_operation(unsigned op)

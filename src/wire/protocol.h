@@ -55,6 +55,7 @@ enum wire_op {
 	WIRE_RESUME,    /* -> wire_resume, <- wire_resumed */
 	WIRE_CONFIRM,   /* batch. -> wire_confirm, <- nothing */
 	WIRE_SETTLE,    /* -> nothing, <- nothing */
+	WIRE_OPEN,      /* -> wire_open, <- wire_opened and a descriptor */
 	WIRE_OPS,
 	WIRE_EVENTS = 128, /* from the daemon alone. <- wire_entries, wire_event... */
 };
@@ -158,10 +159,13 @@ enum wire_lifetime {
 #define WIRE_WRITABLE       (1u << 6) /* publish */
 #define WIRE_WANT_READER \
 	(1u << 7) /* create, without a name and not in a batch: send a read-only descriptor, too */
+#define WIRE_POSIX \
+	(1u << 8) /* attach, by id: a semaphore of WIRE_OPEN, to take its permit by a number */
 #define WIRE_CREATE_FLAGS                                                               \
 	(WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK | \
 	 WIRE_WANT_SEMAPHORE | WIRE_WANT_READER)
-#define WIRE_ATTACH_FLAGS (WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE)
+#define WIRE_WAIT_FLAGS   (WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE)
+#define WIRE_ATTACH_FLAGS (WIRE_WAIT_FLAGS | WIRE_POSIX)
 
 /* An empty name makes an anonymous segment. */
 struct wire_create {
@@ -181,6 +185,39 @@ struct wire_attach {
 	uint32_t flags;
 	uint32_t reserved;
 	char name[WIRE_NAME_SIZE];
+};
+
+/* Of wire_open. The access is one of the first three. */
+#define WIRE_OPEN_READ      0u
+#define WIRE_OPEN_WRITE     1u
+#define WIRE_OPEN_BOTH      2u
+#define WIRE_OPEN_ACCESS    3u
+#define WIRE_OPEN_CREATE    (1u << 2) /* if there is none of that name */
+#define WIRE_OPEN_EXCLUSIVE (1u << 3) /* with the one before: there must be none */
+#define WIRE_OPEN_TRUNCATE  (1u << 4) /* to no bytes */
+#define WIRE_OPEN_SEMAPHORE (1u << 5) /* what is created begins with a sem_t, and is as long */
+#define WIRE_OPEN_FLAGS     ((1u << 6) - 1)
+
+/*
+ * What open(2) does for shm_open(3) and sem_open(3), for a program that knows nothing of us: only of the
+ * daemon's own user, because the file is the daemon's. It is not attached: who has it open or mapped is asked
+ * of the kernel. Memory that is created has no bytes, and its users change its size and mode as they like; the
+ * fields from `mode` on are for what is created. To anything else with that name its own rules apply.
+ */
+struct wire_open {
+	uint32_t flags;
+	uint32_t mode; /* permission bits and those above them, 07777 */
+	uint32_t lifetime;
+	uint32_t linger_ms;
+	uint32_t value; /* of a semaphore */
+	uint32_t gid;   /* of the file, if the daemon may give it */
+	char name[WIRE_NAME_SIZE];
+};
+
+struct wire_opened {
+	uint64_t id;
+	uint32_t flags; /* WIRE_SEGMENT_ */
+	uint32_t reserved;
 };
 
 /* Lets go of one attachment of that access. */
@@ -281,13 +318,15 @@ struct wire_explain {
 };
 
 /* Facts about a segment, in replies. */
-#define WIRE_SEGMENT_NEW     (1u << 0) /* this request made it */
-#define WIRE_SEGMENT_READERS (1u << 1) /* WIRE_READERS_LOCK */
-#define WIRE_SEGMENT_SEALED  (1u << 2) /* nobody can write any more */
-#define WIRE_SEGMENT_DROPPED (1u << 3) /* its name is gone, its memory in use */
-#define WIRE_SEGMENT_LINGERS (1u << 4) /* ended, and kept for a while */
-#define WIRE_SEGMENT_HUGE    (1u << 5)
-#define WIRE_SEGMENT_READER  (1u << 6) /* its last descriptor is the one asked for */
+#define WIRE_SEGMENT_NEW      (1u << 0) /* this request made it */
+#define WIRE_SEGMENT_READERS  (1u << 1) /* WIRE_READERS_LOCK */
+#define WIRE_SEGMENT_SEALED   (1u << 2) /* nobody can write any more */
+#define WIRE_SEGMENT_DROPPED  (1u << 3) /* its name is gone, its memory in use */
+#define WIRE_SEGMENT_LINGERS  (1u << 4) /* ended, and kept for a while */
+#define WIRE_SEGMENT_HUGE     (1u << 5)
+#define WIRE_SEGMENT_READER   (1u << 6) /* its last descriptor is the one asked for */
+#define WIRE_SEGMENT_POSIX    (1u << 7) /* of WIRE_OPEN: it is never attached */
+#define WIRE_SEGMENT_UNSEALED (1u << 8) /* its users may change its size */
 
 /* Whether the client may take permits by itself (wire/word.h), and why not. Only a request with
  * WIRE_WANT_SEMAPHORE is told another than WIRE_LOCK_NONE. */

@@ -80,6 +80,7 @@ static const struct {
 	{WIRE_RESUME, "resume", sizeof(struct wire_resume), false},
 	{WIRE_CONFIRM, "confirm", sizeof(struct wire_confirm), true},
 	{WIRE_SETTLE, "settle", 0, false},
+	{WIRE_OPEN, "open", sizeof(struct wire_open), false},
 };
 #define N_FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -331,7 +332,13 @@ START_TEST(unknown_flags_are_bad)
 		     WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK |
 			     WIRE_WANT_SEMAPHORE | WIRE_WANT_READER);
 	set_up();
-	expect_flags(&ADD(WIRE_ATTACH, wire_attach)->flags, WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE);
+	struct wire_attach *attach = ADD(WIRE_ATTACH, wire_attach);
+	attach->id = 1;
+	expect_flags(&attach->flags, WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE | WIRE_POSIX);
+	set_up();
+	expect_flags(&ADD(WIRE_OPEN, wire_open)->flags,
+		     WIRE_OPEN_WRITE | WIRE_OPEN_BOTH | WIRE_OPEN_CREATE | WIRE_OPEN_EXCLUSIVE |
+			     WIRE_OPEN_TRUNCATE | WIRE_OPEN_SEMAPHORE);
 	set_up();
 	expect_flags(&ADD(WIRE_DETACH, wire_detach)->flags, WIRE_READ_ONLY);
 	set_up();
