@@ -5,7 +5,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -40,7 +43,7 @@ static int choose_path(const char *given, char ret[static CONNECTION_PATH_MAX])
 static int greet(struct shmd *connection, struct wire_welcome *ret)
 {
 	struct line line = {.socket = &connection->socket, .packet = connection->packet};
-	int r = line_make_socket(&connection->socket);
+	int r = line_make_socket(connection->aside.lowest_fd, &connection->socket);
 
 	if (r == 0)
 		r = line_connect(&line, connection->path);
@@ -53,6 +56,48 @@ static int greet(struct shmd *connection, struct wire_welcome *ret)
 	return r;
 }
 
+/* --- a socket that the program does not know of ----------------------------------------------- */
+
+static bool is_still_ours(const struct shmd *connection)
+{
+	const struct aside *aside = &connection->aside;
+	struct stat st;
+
+	return aside->lowest_fd == 0 || (fstat(connection->socket, &st) == 0 &&
+					 st.st_dev == aside->device && st.st_ino == aside->inode);
+}
+
+void connection_note_socket(struct shmd *connection)
+{
+	struct stat st;
+
+	if (connection->aside.lowest_fd == 0 || fstat(connection->socket, &st) < 0)
+		return;
+	connection->aside.device = st.st_dev;
+	connection->aside.inode = st.st_ino;
+}
+
+void connection_look_after_socket(struct shmd *connection)
+{
+	if (connection_is_inherited(connection) || is_still_ours(connection))
+		return;
+	pthread_mutex_lock(&connection->mutex);
+	if (connection->broken == 0 && !is_still_ours(connection)) {
+		connection->socket = -1;
+		connection->broken = -ECONNRESET;
+	}
+	pthread_mutex_unlock(&connection->mutex);
+}
+
+static void close_socket(struct shmd *connection)
+{
+	if (is_still_ours(connection))
+		close_fd(connection->socket);
+	connection->socket = -1;
+}
+
+/* --- greeting --------------------------------------------------------------------------------- */
+
 /* A daemon that ends before it has said a word is followed by another, perhaps. */
 #define GREETINGS 4
 
@@ -63,8 +108,10 @@ static int reach_daemon(struct shmd *connection)
 
 	for (int i = 0; i < GREETINGS && r == -ECONNRESET; i++)
 		r = greet(connection, &welcome);
-	if (r == 0)
+	if (r == 0) {
 		resume_take_welcome(&connection->resume, &welcome);
+		connection_note_socket(connection);
+	}
 	return r;
 }
 
@@ -121,7 +168,7 @@ void cancellation_restore(int before)
 	pthread_setcancelstate(before, NULL);
 }
 
-static int make_connection(struct shmd **ret, const char *socket)
+static int make_connection(struct shmd **ret, const char *socket, int lowest_fd)
 {
 	int r = fork_init();
 
@@ -130,6 +177,7 @@ static int make_connection(struct shmd **ret, const char *socket)
 	struct shmd *connection = allocate();
 	if (!connection)
 		return error_errno(-ENOMEM, "cannot make a connection");
+	connection->aside = (struct aside){.lowest_fd = lowest_fd, .uid = geteuid()};
 	r = choose_path(socket, connection->path);
 	if (r == 0)
 		r = reach_daemon(connection);
@@ -144,7 +192,27 @@ static int make_connection(struct shmd **ret, const char *socket)
 int shmd_connect(struct shmd **ret, const char *socket)
 {
 	int before = cancellation_off();
-	int r = make_connection(ret, socket);
+	int r = make_connection(ret, socket, 0);
+
+	cancellation_restore(before);
+	return r;
+}
+
+/* High enough that a program does not come there, and low enough for select(2). */
+static int choose_lowest_fd(void)
+{
+	struct rlimit limit;
+	rlim_t most = FD_SETSIZE;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < most)
+		most = limit.rlim_cur;
+	return most > 8 ? (int)(most - most / 8) : 1;
+}
+
+int connection_new_aside(struct shmd **ret)
+{
+	int before = cancellation_off();
+	int r = make_connection(ret, NULL, choose_lowest_fd());
 
 	cancellation_restore(before);
 	return r;
@@ -295,7 +363,7 @@ void connection_update_loop(struct shmd *connection)
  * to be, only when it works; what fails is tried again with the next call. */
 static int make_own(struct shmd *connection)
 {
-	close_fd(connection->socket);
+	close_socket(connection);
 	/* Another thread was about to exchange it. */
 	close_fd(connection->resume.fresh);
 	init_state(connection);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "libshmd/call.h"
 #include "libshmd/holdings.h"
@@ -17,6 +18,15 @@
 
 #define CONNECTION_PATH_MAX 108 /* of sockaddr_un.sun_path */
 
+/* Of a connection behind a program's back (posix.h): the program may close what it knows nothing of, and use
+ * the number for something else. */
+struct aside {
+	int lowest_fd; /* of its socket; 0: the program knows of it */
+	dev_t device;  /* which file the socket is */
+	ino_t inode;
+	uid_t uid; /* of this process when it connected, and the daemon's */
+};
+
 struct shmd {
 	atomic_uint refs; /* the program's, and one for each segment */
 	char path[CONNECTION_PATH_MAX];
@@ -25,6 +35,7 @@ struct shmd {
 
 	pthread_mutex_t mutex; /* guards what follows */
 	pthread_cond_t changed;
+	struct aside aside;
 	int socket;
 	int broken;               /* why it is of no use, until it is mended; 0: it is of use */
 	bool is_final;            /* it cannot be mended */
@@ -38,6 +49,16 @@ struct shmd {
 	struct loop loop;       /* readable if some of it has come, or the connection is broken */
 	char *packet;           /* WIRE_PACKET_MAX bytes, of the thread that receives */
 };
+
+/* A connection behind a program's back. As shmd_connect(). */
+int connection_new_aside(struct shmd **ret);
+
+/* The socket is another one from now on. Of others than those aside, nothing is noted. */
+void connection_note_socket(struct shmd *connection);
+
+/* Notices that the program has taken the socket away: the connection is broken, and what has its number now is
+ * left alone. */
+void connection_look_after_socket(struct shmd *connection);
 
 /* Makes the connection this process's own, if it was inherited. 0 or a negative errno, with the
  * message set. The second form is for those who hold fork_lock(). */

@@ -2,6 +2,7 @@
 #include "libshmd/line.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -78,10 +79,18 @@ static int connect_patiently(struct line *line, const struct sockaddr_un *addres
 	return r < 0 ? -errno : 0;
 }
 
-int line_make_socket(int *ret)
+int line_make_socket(int lowest, int *ret)
 {
-	*ret = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	return *ret < 0 ? error_errno(-errno, "cannot make a socket") : 0;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return error_errno(-errno, "cannot make a socket");
+	*ret = lowest > fd ? fcntl(fd, F_DUPFD_CLOEXEC, lowest) : -1;
+	if (*ret >= 0)
+		close_fd(fd);
+	else
+		*ret = fd;
+	return 0;
 }
 
 int line_connect(struct line *line, const char *path)

@@ -46,8 +46,8 @@ struct line {
 /* Has patience for so many milliseconds with what follows; -1: for ever. */
 void line_set_patience(struct line *line, int ms);
 
-/* Makes a socket; connects it. The second one leaves it open also where it fails. */
-int line_make_socket(int *ret);
+/* Makes a socket, whose number is at least `lowest` if one can be had; connects it. The second one leaves it open also where it fails. */
+int line_make_socket(int lowest, int *ret);
 int line_connect(struct line *line, const char *path);
 
 /* From now on without an end to its patience. */

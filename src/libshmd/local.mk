@@ -15,6 +15,7 @@ libclient_la_SOURCES = \
 	src/libshmd/lock.c src/libshmd/lock.h \
 	src/libshmd/loop.c src/libshmd/loop.h \
 	src/libshmd/notice.c src/libshmd/notice.h \
+	src/libshmd/posix.c src/libshmd/posix.h \
 	src/libshmd/publish.c \
 	src/libshmd/query.c \
 	src/libshmd/resume.c src/libshmd/resume.h \

@@ -138,8 +138,8 @@ static int map_word(struct lock *lock)
 	return 0;
 }
 
-/* Makes the handle ready for this process to lock by: at its first use, and at a child's first. */
-static int prepare(struct shmd_segment *segment)
+/* At its first use, and at a child's first. */
+int lock_prepare(struct shmd_segment *segment)
 {
 	/* First whether it is ours: else another thread may be making it so. */
 	if (!segment_is_inherited(segment) && segment->lock.right == WIRE_LOCK_GRANTED &&
@@ -505,7 +505,7 @@ static int say_why_not(int r, int timeout_ms)
 static __attribute__((noinline)) int acquire_slowly(struct shmd_segment *segment, int timeout_ms)
 {
 	int r = timeout_ms < -1 ? error_set(-EINVAL, "a time-out of %d ms", timeout_ms)
-				: prepare(segment);
+				: lock_prepare(segment);
 
 	if (r < 0)
 		return r;
@@ -651,7 +651,7 @@ static __attribute__((noinline)) int release_slowly(struct shmd_segment *segment
 	if (lock->right != WIRE_LOCK_GRANTED)
 		return check_right(segment);
 	/* What was taken may have been taken through another handle. */
-	int r = prepare(segment);
+	int r = lock_prepare(segment);
 	if (r < 0)
 		return r;
 	uint64_t *word = atomic_load_explicit(&lock->word, memory_order_acquire);
@@ -691,7 +691,7 @@ int shmd_keep_until_exit(struct shmd_segment *segment)
 {
 	struct wire_keep keep = {.id = segment->id};
 	struct call call = {.op = WIRE_KEEP, .body = &keep, .body_size = sizeof(keep)};
-	int r = prepare(segment);
+	int r = lock_prepare(segment);
 
 	/* A child has its own by now. */
 	call.needs_session = segment->session;

@@ -34,6 +34,11 @@ int lock_init(struct lock *lock, const struct wire_segment *granted, int semapho
 	      int ledger_fd);
 void lock_fini(struct lock *lock);
 
+/* Makes a handle ready for this process to lock by, which its first use does else. Returns 0, or what
+ * shmd_acquire() is refused with. */
+struct shmd_segment;
+int lock_prepare(struct shmd_segment *segment);
+
 /* In a forked child, with fork_lock() held: goes on by the child's own grant for the same segment. The
  * descriptors stay the caller's. Returns 0 or a negative errno. */
 int lock_renew(struct lock *lock, const struct wire_segment *granted, int semaphore_fd,

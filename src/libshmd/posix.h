@@ -22,10 +22,11 @@ enum posix_kind {
 
 struct posix_request {
 	enum posix_kind kind;
-	const char *name; /* without what stands before it: shm_open("/a") and sem_open("/a") ask for "a" */
-	int oflag;        /* O_RDONLY, O_WRONLY or O_RDWR, and O_CREAT, O_EXCL, O_TRUNC */
-	mode_t mode;      /* of a new one: the umask has been applied */
-	unsigned value;   /* of a new semaphore */
+	const char *
+		name; /* without what stands before it: shm_open("/a") and sem_open("/a") ask for "a" */
+	int oflag;      /* O_RDONLY, O_WRONLY or O_RDWR, and O_CREAT, O_EXCL, O_TRUNC */
+	mode_t mode;    /* of a new one: the umask has been applied */
+	unsigned value; /* of a new semaphore */
 	enum shmd_lifetime lifetime; /* of a new one: SHMD_LIFETIME_CLIENTS or _PERSISTENT */
 	unsigned linger_ms;
 };

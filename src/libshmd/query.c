@@ -64,6 +64,7 @@ static void read_entry(struct wire_entry *entry, struct shmd_segment_info *ret)
 		.clients = entry->clients,
 		.permits = segment->permits,
 		.sealed = (segment->flags & WIRE_SEGMENT_SEALED) != 0,
+		.unsealed = (segment->flags & WIRE_SEGMENT_UNSEALED) != 0,
 		.dropped = (segment->flags & WIRE_SEGMENT_DROPPED) != 0,
 		.lingering = (segment->flags & WIRE_SEGMENT_LINGERS) != 0,
 	};

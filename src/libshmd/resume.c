@@ -303,7 +303,7 @@ static int go_on(struct shmd *connection, struct line *line, const struct wire_w
 static int make_fresh(struct shmd *connection)
 {
 	int fd;
-	int r = line_make_socket(&fd);
+	int r = line_make_socket(connection->aside.lowest_fd, &fd);
 
 	if (r < 0)
 		return r;
@@ -383,6 +383,7 @@ static int exchange_sockets(struct shmd *connection)
 		return error_errno(r, "cannot watch the new connection");
 	int former = connection->socket;
 	connection->socket = steal_fd(&resume->fresh);
+	connection_note_socket(connection);
 	close_fd(former);
 	connection->broken = 0;
 	return 0;

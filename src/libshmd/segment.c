@@ -368,6 +368,17 @@ int shmd_attach(struct shmd *connection, const char *name, int flags, struct shm
 	return request_segment(connection, &call, read_only, (unsigned)flags & SHMD_PREFAULT, ret);
 }
 
+int segment_attach_semaphore(struct shmd *connection, uint64_t id, struct shmd_segment **ret)
+{
+	struct wire_attach attach = {.id = id, .flags = WIRE_WANT_SEMAPHORE | WIRE_POSIX};
+	struct call call = {.op = WIRE_ATTACH, .body = &attach, .body_size = sizeof(attach)};
+	int r = request_segment(connection, &call, false, false, ret);
+
+	if (r == 0)
+		(*ret)->is_posix = true;
+	return r;
+}
+
 /* What can never be a name is not waited for. */
 static int put_checked_name(char field[static WIRE_NAME_SIZE], const char *name)
 {
@@ -469,8 +480,10 @@ static int attach_anew(struct shmd_segment *segment)
 {
 	/* What was sealed and not published is still attached for writing: to publish it. */
 	bool read_only = segment->is_read_only || (segment->is_sealed && segment->name[0]);
-	struct wire_attach attach = {
-		.id = segment->id, .flags = WIRE_WANT_SEMAPHORE | (read_only ? WIRE_READ_ONLY : 0)};
+	struct wire_attach attach = {.id = segment->id,
+				     .flags = WIRE_WANT_SEMAPHORE |
+					      (read_only ? WIRE_READ_ONLY : 0) |
+					      (segment->is_posix ? WIRE_POSIX : 0)};
 	struct call call = {.op = WIRE_ATTACH,
 			    .body = &attach,
 			    .body_size = sizeof(attach),

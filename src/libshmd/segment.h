@@ -26,6 +26,7 @@ struct shmd_segment {
 	bool is_read_only; /* attached so, in the daemon's books */
 	bool is_sealed;    /* by shmd_publish(): the mapping can only be read */
 	bool is_new;
+	bool is_posix; /* a semaphore of POSIX's (posix.h) */
 	uid_t uid;
 	char name[WIRE_NAME_SIZE];
 	char semaphore_name[WIRE_SEMAPHORE_SIZE];
@@ -51,6 +52,9 @@ int segment_enter(struct shmd_segment *segment);
 /* Maps the segment's memory again at its address, in one step, as the handle now says. Returns as
  * above. */
 int segment_map_over(struct shmd_segment *segment);
+
+/* Attaches a semaphore of POSIX's by its id. Returns 0 or a negative errno, with the message set. */
+int segment_attach_semaphore(struct shmd *connection, uint64_t id, struct shmd_segment **ret);
 
 /* Fills the request of a wait. Returns 0 or a negative errno, with the message set. */
 int segment_fill_wait(struct wire_wait *ret, const char *name, uint64_t newer_than, int flags);

@@ -388,6 +388,7 @@ struct shmd_segment_info {
 	int sealed;       /**< 1: nobody can write to it any more */
 	int dropped;      /**< 1: its name is gone, its memory still in use */
 	int lingering;    /**< 1: it has ended and waits for somebody to pick it up */
+	int unsealed;     /**< 1: of the preload shim, whose users may change its size */
 };
 
 /** One client that has a segment attached. */

@@ -26,6 +26,8 @@ const struct column segment_columns[] = {
 	{"semaphore", "SEMAPHORE", "the name of its semaphore", FORMAT_TEXT, true,
 	 SEGMENT(semaphore)},
 	{"sealed", "SEALED", "whether nobody can write to it", FORMAT_FLAG, true, SEGMENT(sealed)},
+	{"unsealed", "UNSEALED", "whether its users may change its size (of the preload shim)",
+	 FORMAT_FLAG, true, SEGMENT(unsealed)},
 	{"dropped", "DROPPED", "whether its name is gone and its memory in use", FORMAT_FLAG, true,
 	 SEGMENT(dropped)},
 	{"lingering", "LINGERING", "whether it has ended and waits to be picked up", FORMAT_FLAG,
