@@ -41,6 +41,7 @@ DAEMON_UNITS = \
 	tests/unit/check_handed \
 	tests/unit/check_helper \
 	tests/unit/check_notify \
+	tests/unit/check_posix \
 	tests/unit/check_pouch \
 	tests/unit/check_turn \
 	tests/unit/check_unread \
@@ -158,6 +159,9 @@ tests_unit_check_record_steps_SOURCES = tests/unit/check_record_steps.c $(UNIT) 
 tests_unit_check_record_steps_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_record_steps_LDFLAGS = -Wl,--wrap=row_write -Wl,--wrap=row_clear
 tests_unit_check_record_steps_LDADD = $(UNIT_CORE)
+tests_unit_check_posix_SOURCES = tests/unit/check_posix.c $(UNIT) $(KEPT)
+tests_unit_check_posix_CFLAGS = $(UNIT_CFLAGS)
+tests_unit_check_posix_LDADD = $(UNIT_CORE)
 tests_unit_check_restore_SOURCES = tests/unit/check_restore.c $(UNIT) $(KEPT)
 tests_unit_check_restore_CFLAGS = $(UNIT_CFLAGS)
 tests_unit_check_restore_LDFLAGS = -Wl,--wrap=malloc -Wl,--wrap=calloc
