@@ -664,13 +664,26 @@ START_TEST(a_holder_dies_between_two_daemons)
 	run_at(now);
 	struct segment *s = registry_by_name(registry, "s");
 	ck_assert_int_eq(s->kind, SEGMENT_POSIX_SEMAPHORE);
-	/* It is not asked after others who might have it: they do not count for that. */
-	ck_assert_ptr_null(heap_first(&registry->recovery.timers));
 	ck_assert_int_eq(semaphore_value(&s->semaphore), 0);
 	registry_bury(registry, &estate);
 	registry_leave(registry, &ours, now);
 	run_at(now);
 	ck_assert_int_eq(semaphore_value(&s->semaphore), 1);
+}
+END_TEST
+
+/* Those who take by a number have it open like those who do not: so the kernel is not asked who may have taken
+ * what is missing. */
+START_TEST(nobody_looks_for_those_without_a_number)
+{
+	must_open(semaphore("s", NEW, 1));
+	sem_t *s = map_semaphore();
+	ck_assert_int_eq(sem_wait(s), 0);
+	munmap(s, sizeof(*s));
+	run_at(now);
+	restart();
+	run_at(now);
+	ck_assert_ptr_null(heap_first(&registry->recovery.timers));
 }
 END_TEST
 
@@ -706,4 +719,5 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, the_next_daemon_goes_on);
 	tcase_add_test(tests, what_nobody_has_ends_with_the_restart);
 	tcase_add_test(tests, a_holder_dies_between_two_daemons);
+	tcase_add_test(tests, nobody_looks_for_those_without_a_number);
 }
