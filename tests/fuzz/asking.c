@@ -91,7 +91,7 @@ static void put_attach(struct input *input, void *body)
 {
 	struct wire_attach *attach = body;
 
-	attach->flags = take(input) & WIRE_ATTACH_FLAGS;
+	attach->flags = take(input) & WIRE_WAIT_FLAGS;
 	take_target(input, &attach->id, attach->name);
 }
 
@@ -131,7 +131,7 @@ static void put_wait(struct input *input, void *body)
 	struct wire_wait *wait = body;
 
 	wait->newer_than = take_after(input, answers_newest() - 4);
-	wait->flags = take(input) & WIRE_ATTACH_FLAGS;
+	wait->flags = take(input) & WIRE_WAIT_FLAGS;
 	take_name(input, wait->name);
 }
 

@@ -30,6 +30,7 @@ static void check_message(const struct packet_message *message, const char *pack
 static void check_body(const struct packet_message *message)
 {
 	const struct wire_create *create = message->body;
+	const struct wire_open *open = message->body;
 	const struct wire_attach *attach = message->body;
 	const struct wire_unlink *request = message->body;
 	const struct wire_show *show = message->body;
@@ -50,6 +51,14 @@ static void check_body(const struct packet_message *message)
 		HOLDS((attach->flags & ~WIRE_ATTACH_FLAGS) == 0);
 		HOLDS(text_is_padded(attach->name, sizeof(attach->name)));
 		HOLDS(!attach->id || !attach->name[0]);
+		HOLDS(attach->id || !(attach->flags & WIRE_POSIX));
+		break;
+	case WIRE_OPEN:
+		HOLDS(message->body_size == sizeof(*open));
+		HOLDS((open->flags & ~WIRE_OPEN_FLAGS) == 0 && (open->mode & ~07777u) == 0);
+		HOLDS((open->flags & WIRE_OPEN_ACCESS) <= WIRE_OPEN_BOTH);
+		HOLDS(open->lifetime < WIRE_LIFETIMES);
+		HOLDS(text_is_padded(open->name, sizeof(open->name)));
 		break;
 	case WIRE_UNLINK:
 		HOLDS(message->body_size == sizeof(*request));
@@ -66,7 +75,7 @@ static void check_body(const struct packet_message *message)
 		break;
 	case WIRE_WAIT:
 		HOLDS(message->body_size == sizeof(*wait));
-		HOLDS((wait->flags & ~WIRE_ATTACH_FLAGS) == 0);
+		HOLDS((wait->flags & ~WIRE_WAIT_FLAGS) == 0);
 		HOLDS(text_is_padded(wait->name, sizeof(wait->name)));
 		break;
 	case WIRE_SUBSCRIBE:
