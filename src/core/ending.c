@@ -232,6 +232,8 @@ static void reap(struct registry *registry, struct segment *segment, enum log_le
 		  segment_describe(segment, text), segment->ownership.uid, segment_size(segment),
 		  reason(segment));
 	statistics_count(&registry->statistics, STATISTIC_REAPED);
+	if (segment_is_posix(segment))
+		reaped_note(&registry->reaped, segment->name);
 	journal_tell(&registry->journal, EVENT_REAPED, segment, NULL, false, now);
 	ending_drop_name(registry, segment);
 }

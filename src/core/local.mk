@@ -20,6 +20,7 @@ libcore_la_SOURCES = \
 	src/core/posix.c \
 	src/core/publish.c \
 	src/core/quota.c src/core/quota.h \
+	src/core/reaped.c src/core/reaped.h \
 	src/core/record.c src/core/record.h \
 	src/core/recovery.c src/core/recovery.h \
 	src/core/refusal.c src/core/refusal.h \

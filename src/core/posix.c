@@ -148,6 +148,7 @@ static int create(struct registry *registry, struct session *session, const stru
 		return r;
 	}
 	segment->rule_share = share;
+	reaped_take(&registry->reaped, segment->name);
 	r = enter(registry, segment, what, &ret->fd, why);
 	if (r != 0)
 		return r;

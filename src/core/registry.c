@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "base/cleanup.h"
@@ -138,6 +139,7 @@ struct registry *registry_free(struct registry *registry)
 	}
 	policy_fini(&registry->policy);
 	waits_fini(&registry->waits);
+	reaped_fini(&registry->reaped);
 	recovery_fini(&registry->recovery);
 	heap_fini(&registry->timers);
 	watch_fini(&registry->watch);
@@ -568,6 +570,16 @@ struct estate *registry_take_emptied(struct registry *registry)
 	return estate;
 }
 
+/* A program that has closed what it unlinks then, as POSIX lets it, has not to know that we were faster. */
+static bool was_reaped(struct registry *registry, const struct session *session, const char *text)
+{
+	struct refusal ignored;
+	const char *name;
+
+	return session->who.is_mapped && session->who.uid == geteuid() &&
+	       name_parse(text, &name, &ignored) == 0 && reaped_take(&registry->reaped, name);
+}
+
 int registry_unlink(struct registry *registry, const struct session *session, uint64_t id,
 		    const char *name, uint64_t now, uint64_t *ret_id, struct refusal *why)
 {
@@ -578,6 +590,10 @@ int registry_unlink(struct registry *registry, const struct session *session, ui
 		settle_named(registry, name, now);
 	int r = look_up(registry, &session->who, id, name, &segment, why);
 
+	if (r == REFUSAL_NOT_FOUND && !id && was_reaped(registry, session, name)) {
+		*ret_id = 0;
+		return 0;
+	}
 	if (r != 0)
 		return r;
 	if (!access_is_owner(&session->who, &segment->ownership) &&

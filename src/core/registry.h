@@ -15,6 +15,7 @@
 #include "core/journal.h"
 #include "core/locker.h"
 #include "core/policy.h"
+#include "core/reaped.h"
 #include "core/record.h"
 #include "core/recovery.h"
 #include "core/segment.h"
@@ -46,6 +47,7 @@ struct registry {
 	struct segment *unused;  /* to be closed */
 	struct estate *emptied;  /* that hold nothing any more */
 	struct lineage *lineages;
+	struct reaped reaped; /* of our own user's */
 	struct waits waits;
 	struct journal journal;
 };
@@ -173,7 +175,8 @@ int registry_wait(struct registry *registry, struct session *session, uint32_t n
 bool registry_is_newer(struct registry *registry, const char *name, uint64_t newer_than,
 		       uint64_t now);
 
-/* Drops a name, or by id the name of that segment, and says whose that was. */
+/* Drops a name, or by id the name of that segment, and says whose that was; 0: one of POSIX's, that had been
+ * reaped. */
 int registry_unlink(struct registry *registry, const struct session *session, uint64_t id,
 		    const char *name, uint64_t now, uint64_t *ret_id, struct refusal *why);
 

@@ -505,6 +505,52 @@ START_TEST(unlinking_drops_the_name_alone)
 }
 END_TEST
 
+static int unlink_as(struct session *session, const char *name)
+{
+	return registry_unlink(registry, session, 0, name, now, &(uint64_t){0}, &why);
+}
+
+/* POSIX has its programs unlink what they have closed before, as their last users. */
+START_TEST(what_was_reaped_can_be_unlinked_once)
+{
+	must_open(memory("a", NEW));
+	let_go();
+	run_at(now);
+	assert_nothing_left();
+	ck_assert_int_eq(open_as(memory("a", O_RDWR)), REFUSAL_NOT_FOUND);
+	ck_assert_int_eq(unlink_as(&others, "a"), REFUSAL_NOT_FOUND);
+	ck_assert_int_eq(unlink_as(&ours, "/a"), 0);
+	ck_assert_int_eq(unlink_as(&ours, "a"), REFUSAL_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(a_new_one_is_unlinked_once_too)
+{
+	must_open(memory("a", NEW));
+	let_go();
+	run_at(now);
+	must_open(memory("a", NEW));
+	ck_assert_int_eq(unlink_as(&ours, "a"), 0);
+	ck_assert_int_eq(unlink_as(&ours, "a"), REFUSAL_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(of_many_that_were_reaped_the_oldest_are_forgotten)
+{
+	char name[16];
+
+	for (int i = 0; i <= REAPED_MAX; i++) {
+		snprintf(name, sizeof(name), "a%d", i);
+		must_open(memory(name, NEW));
+		let_go();
+		run_at(now);
+	}
+	ck_assert_int_eq(unlink_as(&ours, "a0"), REFUSAL_NOT_FOUND);
+	ck_assert_int_eq(unlink_as(&ours, "a1"), 0);
+	ck_assert_int_eq(unlink_as(&ours, name), 0);
+}
+END_TEST
+
 START_TEST(limits_hold)
 {
 	registry->quota.limits.per_user[QUOTA_SEGMENTS] = 1;
@@ -711,6 +757,9 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, it_lingers);
 	tcase_add_test(tests, persistent_stays_until_unlinked);
 	tcase_add_test(tests, unlinking_drops_the_name_alone);
+	tcase_add_test(tests, what_was_reaped_can_be_unlinked_once);
+	tcase_add_test(tests, a_new_one_is_unlinked_once_too);
+	tcase_add_test(tests, of_many_that_were_reaped_the_oldest_are_forgotten);
 	tcase_add_test(tests, limits_hold);
 	tcase_add_test(tests, a_semaphore_is_ready_when_it_is_seen);
 	tcase_add_test(tests, a_dead_holder_gives_its_permit_back);
