@@ -2,6 +2,7 @@
 #include "shmdctl/child.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -52,7 +53,7 @@ static bool came_from_terminal(const struct signalfd_siginfo *info)
 }
 
 /* Takes in all children that have ended. Returns whether `pid` is among them. */
-static bool reap(pid_t pid, int *ret_status, child_other_fn *other, void *argument)
+static bool reap(pid_t pid, int *ret_status, const struct child_beside *beside)
 {
 	bool found = false;
 	pid_t ended;
@@ -62,21 +63,39 @@ static bool reap(pid_t pid, int *ret_status, child_other_fn *other, void *argume
 		if (ended == pid) {
 			*ret_status = exit_status(status);
 			found = true;
-		} else if (other) {
-			other(ended, argument);
+		} else if (beside && beside->ended) {
+			beside->ended(ended, beside->argument);
 		}
 	}
 	return found;
 }
 
-int child_wait(struct signals *signals, pid_t pid, child_other_fn *other, void *argument)
+/* The next signal; meanwhile what there is beside is looked after. */
+static int next_signal(struct signals *signals, const struct child_beside *beside,
+		       struct signalfd_siginfo *ret)
+{
+	struct pollfd fds[] = {{.fd = signals->fd, .events = POLLIN}, {.events = POLLIN}};
+
+	while (beside && beside->fd >= 0) {
+		fds[1].fd = beside->fd;
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		if (fds[1].revents)
+			beside->readable(beside->argument);
+		if (fds[0].revents)
+			break;
+	}
+	return signals_next(signals, -1, ret);
+}
+
+int child_wait(struct signals *signals, pid_t pid, const struct child_beside *beside)
 {
 	struct signalfd_siginfo info;
 	int status = 0;
 
 	for (;;) {
-		int signal = signals_next(signals, -1, &info);
-		if (signal == SIGCHLD && reap(pid, &status, other, argument))
+		int signal = next_signal(signals, beside, &info);
+		if (signal == SIGCHLD && reap(pid, &status, beside))
 			return status;
 		if (signal != SIGCHLD && !came_from_terminal(&info))
 			kill(pid, signal);

@@ -21,8 +21,13 @@ extern const int child_signals[];
 /* Called in the new process before it executes its program. */
 typedef void child_prepare_fn(void *argument);
 
-/* Called when a child ends that was not the one waited for. */
-typedef void child_other_fn(pid_t pid, void *argument);
+/* What else is looked after while a child is waited for. */
+struct child_beside {
+	void (*ended)(pid_t pid, void *argument); /* another child has; NULL: no matter */
+	void (*readable)(void *argument);         /* the descriptor is */
+	int fd;                                   /* -1: none; may be changed when called */
+	void *argument;
+};
 
 /*
  * Starts a program, which it looks for along $PATH. Returns its pid or, having said why not, -1. In
@@ -31,8 +36,8 @@ typedef void child_other_fn(pid_t pid, void *argument);
 pid_t child_start(struct context *context, const struct signals *signals, char *const argv[],
 		  child_prepare_fn *prepare, void *argument);
 
-/* Passes signals on until that child ends; `other` may be NULL. Returns its exit status. */
-int child_wait(struct signals *signals, pid_t pid, child_other_fn *other, void *argument);
+/* Passes signals on until that child ends; `beside` may be NULL. Returns its exit status. */
+int child_wait(struct signals *signals, pid_t pid, const struct child_beside *beside);
 
 /* Asks a child to end, and kills it when it has not ended after that time. */
 void child_stop(struct signals *signals, pid_t pid, int grace_ms);

@@ -19,6 +19,7 @@ shmdctl_SOURCES = \
 	src/shmdctl/lock.c \
 	src/shmdctl/publish.c \
 	src/shmdctl/put.c \
+	src/shmdctl/report.c src/shmdctl/report.h \
 	src/shmdctl/run.c \
 	src/shmdctl/show.c \
 	src/shmdctl/status.c \

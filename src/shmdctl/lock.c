@@ -109,7 +109,7 @@ static int run_locked(struct context *context, const struct request *request, ch
 		return context_fail(context, "cannot take signals: %s", strerror(errno));
 	pid_t pid = child_start(context, &signals, command, prepare, &job);
 	if (pid > 0)
-		context->status = child_wait(&signals, pid, NULL, NULL);
+		context->status = child_wait(&signals, pid, NULL);
 	signals_fini(&signals);
 	return pid < 0 ? -1 : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * shmdctl run: a private daemon for as long as a command runs. Owns the daemon's directory and its
- * life; what the command does with the daemon is not its business.
+ * life; what the command does with the daemon is not its business, and what became of that report.c's.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,15 +16,29 @@
 
 #include "shmdctl/child.h"
 #include "shmdctl/command.h"
+#include "shmdctl/report.h"
 
 #define GRACE_MS 10000
+#define SHIM     "libshmd-preload.so"
+
+enum { OPTION_PRELOAD = OPTION_LONG, OPTION_REPORT };
+
+static const struct option_info options[] = {
+	{"preload", OPTION_PRELOAD, NULL, "have the command's own shm_open and sem_open go there"},
+	{"report", OPTION_REPORT, NULL, "tell at the end what was reaped, and what was left"},
+	{0},
+};
 
 struct instance {
 	struct context *context;
 	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char program[PATH_MAX]; /* the daemon's */
+	char shim[PATH_MAX];    /* for LD_PRELOAD; "": not asked for */
 	pid_t pid;              /* 0: it does not run */
+	bool has_report;        /* is asked for */
+	struct report *report;  /* NULL: none, or not yet */
+	struct child_beside beside;
 };
 
 /* --- its directory -------------------------------------------------------------------------- */
@@ -69,7 +83,7 @@ static void remove_directory(const struct instance *instance)
 			    strerror(errno));
 }
 
-/* --- its program ---------------------------------------------------------------------------- */
+/* --- its program, and the shim -------------------------------------------------------------- */
 
 static bool is_program(const char *path)
 {
@@ -78,25 +92,60 @@ static bool is_program(const char *path)
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-/* Beside this very program first, so that a build runs its own daemon and not the system's. */
-static int find_program(struct instance *instance)
+static bool is_library(const char *path)
 {
-	static const char *const beside[] = {"shmd", "../shmd", "../sbin/shmd"};
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, R_OK) == 0;
+}
+
+/* Beside this very program first, so that a build runs its own parts and not the system's. `places` ends
+ * with the one of the installation. */
+static bool find(char ret[static PATH_MAX], const char *const *places, bool is_it(const char *path))
+{
 	char own[PATH_MAX / 2];
 	ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
 	char *slash = n > 0 ? memrchr(own, '/', (size_t)n) : NULL;
 
-	for (size_t i = 0; slash && i < sizeof(beside) / sizeof(*beside); i++) {
-		slash[1] = '\0';
-		snprintf(instance->program, sizeof(instance->program), "%s%s", own, beside[i]);
-		if (is_program(instance->program))
-			return 0;
+	for (; *places; places++) {
+		if (**places != '/' && !slash)
+			continue;
+		if (slash)
+			slash[1] = '\0';
+		snprintf(ret, PATH_MAX, "%s%s", **places == '/' ? "" : own, *places);
+		if (is_it(ret))
+			return true;
 	}
-	strcpy(instance->program, SBINDIR "/shmd");
-	if (is_program(instance->program))
+	return false;
+}
+
+static int find_program(struct instance *instance)
+{
+	static const char *const places[] = {"shmd", "../shmd", "../sbin/shmd", SBINDIR "/shmd",
+					     NULL};
+
+	if (find(instance->program, places, is_program))
 		return 0;
 	return context_fail(instance->context, "cannot find shmd, neither beside shmdctl nor in %s",
 			    SBINDIR);
+}
+
+/* The dynamic linker takes a path apart at these, and has no way to quote them. */
+static int find_shim(struct instance *instance)
+{
+	static const char *const places[] = {
+		SHIM, ".libs/" SHIM, "../lib/" SHIM, "../lib64/" SHIM, "../" SHIM, LIBDIR "/" SHIM,
+		NULL};
+
+	if (!find(instance->shim, places, is_library))
+		return context_fail(instance->context,
+				    "cannot find " SHIM ", neither beside shmdctl nor in %s",
+				    LIBDIR);
+	if (strpbrk(instance->shim, ": \t\n"))
+		return context_fail(instance->context,
+				    "cannot preload '%s': its path has a colon or a space",
+				    instance->shim);
+	return 0;
 }
 
 /* --- its life ------------------------------------------------------------------------------- */
@@ -186,7 +235,9 @@ static int launch(struct instance *instance, struct signals *signals)
 	return r > 0 ? -1 : 0;
 }
 
-static void daemon_ended(pid_t pid, void *argument)
+/* --- the command ---------------------------------------------------------------------------- */
+
+static void child_ended(pid_t pid, void *argument)
 {
 	struct instance *instance = argument;
 
@@ -196,18 +247,53 @@ static void daemon_ended(pid_t pid, void *argument)
 	context_say(instance->context, "the daemon has ended before the command");
 }
 
+static void report_readable(void *argument)
+{
+	struct instance *instance = argument;
+
+	if (report_take_in(instance->report) < 0)
+		instance->beside.fd = -1;
+}
+
+static int begin_report(struct instance *instance)
+{
+	if (report_new(&instance->report, instance->context, instance->socket) < 0)
+		return -1;
+	instance->beside.fd = report_fd(instance->report);
+	return 0;
+}
+
+/* Of the command alone: the daemon runs by now. What the caller preloads comes after ours. */
+static int prepare_environment(struct instance *instance)
+{
+	_cleanup_free_ char *list = NULL;
+	const char *others = getenv("LD_PRELOAD");
+	int r = setenv("SHMD_SOCKET", instance->socket, 1);
+
+	if (r == 0 && instance->shim[0]) {
+		r = asprintf(&list, "%s%s%s", instance->shim, others && *others ? ":" : "",
+			     others ? others : "");
+		if (r < 0)
+			list = NULL;
+		else
+			r = setenv("LD_PRELOAD", list, 1);
+	}
+	return r < 0 ? context_fail(instance->context, "%s", strerror(errno)) : 0;
+}
+
 static int run_beside(struct instance *instance, struct signals *signals)
 {
 	struct context *context = instance->context;
 
-	if (launch(instance, signals) < 0)
+	if (launch(instance, signals) < 0 || (instance->has_report && begin_report(instance) < 0) ||
+	    prepare_environment(instance) < 0)
 		return -1;
-	if (setenv("SHMD_SOCKET", instance->socket, 1) < 0)
-		return context_fail(context, "%s", strerror(errno));
 	pid_t pid = child_start(context, signals, context->operands, NULL, NULL);
 	if (pid < 0)
 		return -1;
-	context->status = child_wait(signals, pid, daemon_ended, instance);
+	context->status = child_wait(signals, pid, &instance->beside);
+	if (instance->report)
+		report_tell(instance->report);
 	return 0;
 }
 
@@ -216,10 +302,24 @@ static int run_guarded(struct instance *instance, struct signals *signals)
 	if (make_directory(instance) < 0)
 		return -1;
 	int r = run_beside(instance, signals);
+	instance->report = report_free(instance->report);
 	if (instance->pid > 0)
 		child_stop(signals, instance->pid, GRACE_MS);
 	remove_directory(instance);
 	return r;
+}
+
+static int parse(struct context *context, struct instance *instance)
+{
+	int option;
+
+	while ((option = context_option(context)) > 0) {
+		if (option == OPTION_REPORT)
+			instance->has_report = true;
+		else if (find_shim(instance) < 0)
+			return -1;
+	}
+	return option;
 }
 
 static int run(struct context *context)
@@ -227,7 +327,9 @@ static int run(struct context *context)
 	struct instance instance = {.context = context};
 	struct signals signals;
 
-	if (context_option(context) < 0 || find_program(&instance) < 0)
+	instance.beside = (struct child_beside){
+		.ended = child_ended, .readable = report_readable, .fd = -1, .argument = &instance};
+	if (parse(context, &instance) < 0 || find_program(&instance) < 0)
 		return -1;
 	if (signals_init(&signals, child_signals) < 0)
 		return context_fail(context, "cannot take signals: %s", strerror(errno));
@@ -240,6 +342,7 @@ const struct command run_command = {
 	.name = "run",
 	.operands = "[--] COMMAND...",
 	.summary = "run a command with a private daemon",
+	.options = options,
 	.min_operands = 1,
 	.max_operands = -1,
 	.runs_program = true,

@@ -133,6 +133,8 @@ bash_inner_command() {
   bash_says "shmdctl lock front -- $SHMDCTL" "$SHMDCTL" || return 1
   mkdir "$dir/folder" && : >"$dir/folder/only" &&
     bash_says "shmdctl run cat $dir/folder/on" "$dir/folder/only" &&
+    bash_says "shmdctl run --rep" --report &&
+    bash_says "shmdctl run --report --preload cat $dir/folder/on" "$dir/folder/only" &&
     bash_says "shmdctl lock -n front cat $dir/folder/on" "$dir/folder/only"
 }
 
@@ -199,6 +201,9 @@ zsh_odd_names() {
 zsh_inner_command() {
   mkdir -p "$dir/folder" && : >"$dir/folder/only" &&
     zsh_makes "shmdctl run cat $dir/folder/on" "shmdctl run cat $dir/folder/only " &&
+    zsh_makes 'shmdctl run --rep' 'shmdctl run --report ' &&
+    zsh_makes "shmdctl run --report --preload cat $dir/folder/on" \
+      "shmdctl run --report --preload cat $dir/folder/only " &&
     zsh_makes "shmdctl lock -n front -- cat $dir/folder/on" \
       "shmdctl lock -n front -- cat $dir/folder/only "
 }

@@ -4,7 +4,7 @@
 # The command line: what it prints, how it ends, and that data comes out as it went in.
 # SHMD_TEST_SIZE: the largest segment that data is copied through, 64M unless set.
 
-: "${top_srcdir:?}" "${SHMD:?}" "${SHMDCTL:?}"
+: "${top_srcdir:?}" "${top_builddir:?}" "${SHMD:?}" "${SHMDCTL:?}"
 # shellcheck source=tests/system/tap.sh
 . "$top_srcdir/tests/system/tap.sh"
 
@@ -203,6 +203,108 @@ run_status() {
   status 9 ctl run -- sh -c 'exit 9' && status 127 ctl run -- /nonexistent/command
 }
 
+# What is gone and what is left, each with its size; and which of these is told does not hang on how
+# fast the daemon sees that a process has ended.
+run_reports() {
+  # shellcheck disable=SC2016 # for the inner shell
+  status 7 ctl run --report -- sh -c '
+    "$SHMDCTL" create --hold --lifetime=clients --mode=600 gone 3K </dev/null &&
+    "$SHMDCTL" create stays 5K && "$SHMDCTL" create lingers 1K --lifetime=owner --linger=1h &&
+    exit 7' &&
+    says "reaped 'gone', 3K: nobody" && says "left 'stays', 5K: it was persistent" &&
+    says "left 'lingers', 1K: it lingered" && says "run: 1 reaped (3K), 2 left (6K)" || return 1
+  status 0 ctl run --report -- true && says "run: nothing was reaped, nothing was left" &&
+    status 0 ctl run -- "$SHMDCTL" create stays 1 && ! says "left" >/dev/null
+}
+
+# The command is killed, and what it leaves in the background lives on, and keeps what it has.
+run_reports_background() {
+  mkfifo "$dir/background"
+  # shellcheck disable=SC2016 # for the inner shell
+  ctl run --report -- sh -c '
+    "$SHMDCTL" create --hold --lifetime=owner kept 64 <"$0" >/dev/null 2>&1 &
+    exec 4>"$0"
+    until "$SHMDCTL" show kept >/dev/null 2>&1; do kill -0 $! || exit 1; done
+    kill -9 $$' "$dir/background" >"$dir/said" 2>&1 4<>"$dir/background" &
+  exec 4<>"$dir/background"
+  result=0
+  wait $! || result=$?
+  exec 4>&-
+  [ "$result" -eq 137 ] && says "left 'kept', 64B: still in use" &&
+    says "nothing was reaped, 1 left (64B)"
+}
+
+run_reports_json() {
+  # shellcheck disable=SC2016 # for the inner shell
+  status 0 ctl --json run --report -- sh -c '
+    "$SHMDCTL" create --hold --lifetime=owner gone 3 </dev/null >/dev/null &&
+    "$SHMDCTL" create stays 5 >/dev/null' &&
+    says '{"reaped":[{"name":"gone","id":' && says '"size":3,"fate":"reaped"}],"left":[{' &&
+    says '"size":5,"fate":"persistent"}]' && says '"complete":true' &&
+    [ "$(wc -l <"$dir/said")" -eq 1 ]
+}
+
+# A daemon that is killed has nothing more to tell, and that is said.
+run_reports_doubts() {
+  # shellcheck disable=SC2016 # for the inner shell
+  status 0 ctl run --report -- sh -c '
+    "$SHMDCTL" create stays 5 >/dev/null
+    kill -9 "$("$SHMDCTL" --json status | sed -n "s/^ *\"pid\": *\([0-9]*\).*/\1/p")"' &&
+    says "more may have been reaped or left than is told here"
+}
+
+# Events that shmdctl could not read in time are counted: it is stopped meanwhile, and the name of what
+# was published last goes with its publisher.
+run_reports_lost() {
+  # shellcheck disable=SC2016 # for the inner shell
+  status 0 ctl run --report -- sh -c '
+    kill -STOP "$PPID"
+    "$0" 5000 >/dev/null
+    kill -CONT "$PPID"' "$top_builddir/examples/publish" &&
+    says "run: 1 more was reaped, whose names were not heard in time" &&
+    [ "$(wc -l <"$dir/said")" -eq 1 ]
+}
+
+# A shmdctl that is installed elsewhere, with something in the place of the shim. That it is no library
+# is the dynamic linker's to say.
+installed() {
+  mkdir -p "$dir/$1/bin" "$dir/$1/sbin" "$dir/$1/lib"
+  real=$top_builddir/.libs/shmdctl
+  [ -e "$real" ] || real=$top_builddir/shmdctl
+  cp "$real" "$dir/$1/bin/shmdctl" && cp "$SHMD" "$dir/$1/sbin/shmd"
+}
+
+installed_run() {
+  folder=$1
+  shift
+  LD_LIBRARY_PATH=$top_builddir/.libs "$dir/$folder/bin/shmdctl" run "$@"
+}
+
+preloads() {
+  shim=lib/libshmd-preload.so
+  # shellcheck disable=SC2016 # for the inner shell
+  print='echo "<$LD_PRELOAD>"'
+  installed inst && : >"$dir/inst/$shim" && installed 'in st' && : >"$dir/in st/$shim" || return 1
+  status 0 installed_run inst --preload -- sh -c "$print" && says "<$dir/inst/bin/../$shim>" &&
+    LD_PRELOAD='/nonexistent/a.so' status 0 installed_run inst --preload -- sh -c "$print" &&
+    says "<$dir/inst/bin/../$shim:/nonexistent/a.so>" &&
+    status 0 installed_run inst -- sh -c "$print" && says "<>" &&
+    status 125 installed_run 'in st' --preload -- true && says "has a colon or a space"
+}
+
+# Where it is not to be had, the command does not run without. It may be installed on this machine.
+preload_missing() {
+  installed none && status 0 installed_run none -- true || return 1
+  # shellcheck disable=SC2016 # for the inner shell
+  installed_run none --preload -- sh -c 'echo "ran with $LD_PRELOAD"' >"$dir/said" 2>&1
+  result=$?
+  if grep '^ran with' "$dir/said"; then
+    ! says "$dir" && [ "$result" -eq 0 ]
+  else
+    [ "$result" -eq 125 ] && says "cannot find libshmd-preload.so, neither beside shmdctl nor in"
+  fi
+}
+
 # --- statuses and words ---------------------------------------------------------------------------
 
 usage_errors() {
@@ -276,6 +378,13 @@ ok "lock excludes, tries and waits" lock_excludes
 ok "lock ends with its command's status" lock_status
 ok "run has a private daemon, which goes with it" run_private
 ok "run ends with its command's status" run_status
+ok "run --report tells what was reaped, and what was left" run_reports
+ok "run --report tells what is in use behind it" run_reports_background
+ok "run --report tells programs" run_reports_json
+ok "run --report says when the daemon was gone" run_reports_doubts
+ok "run --report counts what it could not hear of" run_reports_lost
+ok "run --preload finds the shim, and says when it cannot be preloaded" preloads
+ok "run --preload says when there is no shim" preload_missing
 ok "usage errors are status 2" usage_errors
 ok "refusals are status 1 and one line" refusals
 ok "no daemon is status 3" no_daemon
