@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -33,6 +34,7 @@ struct instance {
 	struct context *context;
 	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char config[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char program[PATH_MAX]; /* the daemon's */
 	char shim[PATH_MAX];    /* for LD_PRELOAD; "": not asked for */
 	pid_t pid;              /* 0: it does not run */
@@ -67,7 +69,7 @@ static int make_directory(struct instance *instance)
 			    strerror(errno));
 }
 
-/* The directory is flat: the daemon has nothing in it but sockets and lock files. */
+/* The directory is flat: there is nothing in it but sockets, lock files and the configuration. */
 static void remove_directory(const struct instance *instance)
 {
 	DIR *directory = opendir(instance->directory);
@@ -80,6 +82,48 @@ static void remove_directory(const struct instance *instance)
 		closedir(directory);
 	if (rmdir(instance->directory) < 0)
 		context_say(instance->context, "cannot remove '%s': %s", instance->directory,
+			    strerror(errno));
+}
+
+/* --- its configuration ---------------------------------------------------------------------- */
+
+/* What the other limits may take of RLIMIT_NOFILE, and the most segments that make sense. */
+#define OTHER_DESCRIPTORS 12000
+#define SEGMENTS_MIN      4096
+#define SEGMENTS_MAX      65536
+
+static unsigned long segments_max(void)
+{
+	struct rlimit limit;
+	rlim_t most = SEGMENTS_MIN;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max > OTHER_DESCRIPTORS)
+		most = (limit.rlim_max - OTHER_DESCRIPTORS) / 2;
+	return most < SEGMENTS_MIN ? SEGMENTS_MIN : most > SEGMENTS_MAX ? SEGMENTS_MAX : most;
+}
+
+/* All of it is one user's, and a command that knows of no daemon knows of no limits. */
+static int write_config(struct instance *instance)
+{
+	FILE *file;
+	int r;
+
+	stpcpy(stpcpy(instance->config, instance->directory), "/shmd.conf");
+	file = fopen(instance->config, "we");
+	if (file) {
+		unsigned long most = segments_max();
+		fprintf(file,
+			"[limits]\nclients_per_user = 4096\nsegments = %lu\n"
+			"segments_per_user = %lu\nsemaphores = %lu\nsemaphores_per_user = %lu\n"
+			"attachments_per_user = 65536\nwaits_per_user = 16384\n"
+			"subscriptions_per_user = 256\nunread_descriptors_per_user = 3072\n"
+			"bytes_per_user = 75%%\n",
+			most, most, most, most);
+		r = ferror(file);
+		if ((fclose(file) | r) == 0)
+			return 0;
+	}
+	return context_fail(instance->context, "cannot write '%s': %s", instance->config,
 			    strerror(errno));
 }
 
@@ -185,7 +229,7 @@ static pid_t start_daemon(struct instance *instance, const struct signals *signa
 				    "-s",
 				    instance->socket,
 				    "-c",
-				    "/dev/null",
+				    instance->config,
 				    "-l",
 				    "warning",
 				    ready,
@@ -301,7 +345,9 @@ static int run_guarded(struct instance *instance, struct signals *signals)
 {
 	if (make_directory(instance) < 0)
 		return -1;
-	int r = run_beside(instance, signals);
+	int r = write_config(instance);
+	if (r == 0)
+		r = run_beside(instance, signals);
 	instance->report = report_free(instance->report);
 	if (instance->pid > 0)
 		child_stop(signals, instance->pid, GRACE_MS);
