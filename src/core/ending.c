@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "core/heir.h"
 #include "core/lease.h"
 #include "core/leaving.h"
 
@@ -98,6 +99,7 @@ void ending_drop_name(struct registry *registry, struct segment *segment)
 {
 	record_note(&registry->record, segment);
 	ending_release_binding(segment);
+	heir_drop(segment);
 	segment->owner = NULL;
 	if (segment->name[0]) {
 		HASH_DELETE(by_name, registry->by_name, segment);
@@ -172,7 +174,7 @@ static bool wait_for_closing(struct registry *registry, struct segment *segment,
 /* Whether nobody has the memory any more. If somebody has, the test comes back by itself. */
 static bool test_unused(struct registry *registry, struct segment *segment, uint64_t now)
 {
-	if (segment->n_attachments > 0 || segment->ledger.n_kept > 0)
+	if (segment->n_attachments > 0 || segment->ledger.n_kept > 0 || segment->heir)
 		return false;
 	if (!registry->has_leases)
 		return true;

@@ -6,6 +6,7 @@ libcore_la_SOURCES = \
 	src/core/ending.c src/core/ending.h \
 	src/core/entering.c src/core/entering.h \
 	src/core/explain.c src/core/explain.h \
+	src/core/heir.c src/core/heir.h \
 	src/core/image.c src/core/image.h \
 	src/core/journal.c src/core/journal.h \
 	src/core/instance.c src/core/instance.h \

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+#include "core/heir.h"
 #include "core/ledger.h"
 
 void estate_init(struct estate *estate, struct estate **emptied)
@@ -28,12 +29,22 @@ void estate_unlist(struct estate *estate)
 	DL_DELETE(*estate->emptied, estate);
 }
 
+void estate_note_change(struct estate *estate)
+{
+	if (estate_is_empty(estate))
+		estate_list(estate);
+	else
+		estate_unlist(estate);
+}
+
 void estate_fini(struct estate *estate)
 {
 	struct locker *locker, *next;
 
 	DL_FOREACH_SAFE2 (estate->lockers, locker, next, estate_next)
 		locker_free(locker);
+	while (estate->kept)
+		heir_drop(estate->kept);
 	estate_unlist(estate);
 }
 
@@ -56,9 +67,9 @@ static int make(struct ledger *ledger, struct estate *estate, uint64_t segment_i
 				  .segment_id = segment_id,
 				  .pid = pid,
 				  .uid = uid};
-	estate_unlist(estate);
 	DL_APPEND(ledger->lockers, locker);
 	DL_APPEND2(estate->lockers, locker, estate_prev, estate_next);
+	estate_note_change(estate);
 	*ret = locker;
 	return 0;
 }
@@ -93,8 +104,7 @@ struct locker *locker_free(struct locker *locker)
 	ledger_return_number(locker->ledger, locker);
 	charge_release(&locker->charge);
 	row_clear(&locker->row);
-	if (!locker->estate->lockers)
-		estate_list(locker->estate);
+	estate_note_change(locker->estate);
 	free(locker);
 	return NULL;
 }

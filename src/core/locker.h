@@ -17,6 +17,7 @@
 
 struct estate;
 struct ledger;
+struct segment;
 
 struct locker {
 	struct ledger *ledger;
@@ -36,17 +37,28 @@ struct locker {
 	UT_hash_handle hh;                        /* in estate->left, without an attachment */
 };
 
-/* The lockers of one process. Embedded in whatever stands for the process, and told of its death by
- * that. */
+/* The lockers of one process, and the segments that are kept for it. Embedded in whatever stands for the
+ * process, and told of its death by that. */
 struct estate {
+	pid_t pid;      /* of what it stands for, for the record */
+	uint64_t start; /* 0: unknown */
 	struct locker *lockers;
 	struct locker *left;     /* those without an attachment */
-	struct estate **emptied; /* the list it goes to when its last locker has gone */
+	struct segment *kept;    /* heir.h */
+	struct estate **emptied; /* the list it goes to when nothing is in it any more */
 	bool is_listed;          /* there */
 	struct estate *prev, *next;
 };
 
 void estate_init(struct estate *estate, struct estate **emptied);
+
+static inline bool estate_is_empty(const struct estate *estate)
+{
+	return !estate->lockers && !estate->kept;
+}
+
+/* Something was put into it, or taken out. */
+void estate_note_change(struct estate *estate);
 
 /* Takes it off the list, if it is there. */
 void estate_unlist(struct estate *estate);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "core/ending.h"
 #include "core/entering.h"
+#include "core/heir.h"
 #include "core/memory.h"
 
 static int check_caller(const struct registry *registry, const struct credentials *who,
@@ -154,6 +155,8 @@ static int create(struct registry *registry, struct session *session, const stru
 		return r;
 	ret->segment = segment;
 	ret->is_new = true;
+	if (what->is_kept && session->estate)
+		heir_set(segment, session->estate);
 	/* Its creator is its first user, and may be gone by then. */
 	ending_enqueue(registry, segment);
 	statistics_count(&registry->statistics, STATISTIC_CREATED);

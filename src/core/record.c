@@ -285,6 +285,8 @@ static void write_segment(struct record *record, struct segment *segment)
 		.lifetime = segment->lifetime,
 		.state = segment->state,
 		.flags = flags_of(segment),
+		.heir = segment->heir ? (uint32_t)segment->heir->pid : 0,
+		.heir_start = segment->heir ? segment->heir->start : 0,
 	};
 
 	text_copy(row.name, sizeof(row.name), segment->name);

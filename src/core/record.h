@@ -95,6 +95,9 @@ struct record_segment {
 	char name[NAME_LENGTH_MAX + 8]; /* "": none */
 	char semaphore_name[SEMAPHORE_NAME_SIZE];
 	char rule[TALLY_NAME_MAX + 8]; /* of the policy, in which it counts */
+	uint64_t heir_start;           /* of the process that it is kept for; 0: unknown */
+	uint32_t heir;                 /* its pid; 0: for none */
+	uint32_t reserved;
 };
 
 /* What a session did last of these, and the request's number. */

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "core/ending.h"
 #include "core/entering.h"
+#include "core/heir.h"
 #include "core/lease.h"
 #include "core/leaving.h"
 #include "core/memory.h"
@@ -551,10 +552,33 @@ static struct segment *segment_of_ledger(const struct ledger *ledger)
 	return (struct segment *)((char *)ledger - offsetof(struct segment, ledger));
 }
 
+/* Nobody picks up any more what was kept for it. */
+static void disinherit(struct registry *registry, struct estate *estate)
+{
+	while (estate->kept) {
+		ending_enqueue(registry, estate->kept);
+		heir_drop(estate->kept);
+	}
+}
+
+void registry_bequeath(struct registry *registry, struct session *session, struct estate *heir)
+{
+	struct estate *from = session->estate;
+
+	if (!from || from == heir)
+		return;
+	while (heir && from->kept) {
+		ending_enqueue(registry, from->kept);
+		heir_set(from->kept, heir);
+	}
+	disinherit(registry, from);
+}
+
 void registry_bury(struct registry *registry, struct estate *estate)
 {
 	struct locker *locker;
 
+	disinherit(registry, estate);
 	DL_FOREACH2 (estate->lockers, locker, estate_next) {
 		ledger_note_death(locker);
 		ending_enqueue(registry, segment_of_ledger(locker->ledger));

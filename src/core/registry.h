@@ -114,6 +114,7 @@ struct opening {
 	int flags;          /* its access, O_CREAT, O_EXCL and O_TRUNC */
 	struct creation of; /* its name, and what is created if there is none */
 	gid_t gid;          /* of what is created */
+	bool is_kept;       /* for the session's process, if it is created (heir.h) */
 };
 
 struct opened {
@@ -126,6 +127,10 @@ struct opened {
  * daemon's own user only. 0, a refusal, or -errno. */
 int registry_open(struct registry *registry, struct session *session, const struct opening *what,
 		  uint64_t now, struct opened *ret, struct refusal *why);
+
+/* The session's process ends by itself: what is kept for it is kept for that one from now on. NULL: for
+ * nobody. */
+void registry_bequeath(struct registry *registry, struct session *session, struct estate *heir);
 
 /* Attaches a semaphore of POSIX's by its id, so that its only permit can be taken by a number. */
 int registry_attach_semaphore(struct registry *registry, struct session *session, uint64_t id,

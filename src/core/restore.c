@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "core/ending.h"
 #include "core/entering.h"
+#include "core/heir.h"
 #include "core/leaving.h"
 #include "core/memory.h"
 
@@ -296,6 +297,14 @@ void restore_bonds(struct registry *registry, uint64_t id, struct session *owner
 	segment->publisher = publisher;
 	if (publisher)
 		DL_APPEND2(publisher->published, segment, published_prev, published_next);
+}
+
+void restore_heir(struct registry *registry, uint64_t id, struct estate *heir)
+{
+	struct segment *segment = registry_by_id(registry, id);
+
+	if (segment && segment_is_posix(segment) && segment->name[0])
+		heir_set(segment, heir);
 }
 
 void restore_finish(struct registry *registry)

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "core/heir.h"
 #include "core/memory.h"
 
 /* Off by one page, so that rounding up in the kernel and in clients cannot overflow. */
@@ -182,6 +183,7 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 		return NULL;
 	int fds[2];
 
+	heir_drop(segment);
 	ledger_fini(&segment->ledger);
 	semaphore_unlink(&segment->semaphore, instance);
 	segment_give_descriptors(segment, fds);

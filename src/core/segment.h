@@ -111,6 +111,9 @@ struct segment {
 	struct segment_keeping keeping;
 	struct tally_share rule_share; /* in the rule of the policy that gave it its name */
 
+	struct estate *heir; /* for which it is kept, though nobody has it; NULL: for none */
+	struct segment *kept_prev, *kept_next; /* in heir->kept */
+
 	struct watch_item watch;     /* while its clients are gone and its memory is not */
 	struct heap_item timer;      /* end of its linger, or the next test */
 	uint64_t retest_ns;          /* the pause before the next test; 0: none is due */

@@ -83,7 +83,8 @@ static uint32_t flags_on_wire(const struct posix_request *request)
 	       (request->oflag & O_CREAT ? WIRE_OPEN_CREATE : 0) |
 	       (request->oflag & O_EXCL ? WIRE_OPEN_EXCLUSIVE : 0) |
 	       (request->oflag & O_TRUNC ? WIRE_OPEN_TRUNCATE : 0) |
-	       (request->kind == POSIX_SEMAPHORE ? WIRE_OPEN_SEMAPHORE : 0);
+	       (request->kind == POSIX_SEMAPHORE ? WIRE_OPEN_SEMAPHORE : 0) |
+	       (request->keep ? WIRE_OPEN_KEEP : 0);
 }
 
 static int fill_open(const struct posix_request *request, struct wire_open *ret)
@@ -165,6 +166,15 @@ int posix_unlink(struct shmd *connection, enum posix_kind kind, const char *name
 
 	if (r == 0)
 		r = enter(connection);
+	return r < 0 ? r : translate(call_perform(connection, &call));
+}
+
+int posix_bequeath(struct shmd *connection, pid_t heir)
+{
+	struct wire_bequeath request = {.pid = (uint32_t)heir};
+	struct call call = {.op = WIRE_BEQUEATH, .body = &request, .body_size = sizeof(request)};
+	int r = enter(connection);
+
 	return r < 0 ? r : translate(call_perform(connection, &call));
 }
 

@@ -29,6 +29,7 @@ struct posix_request {
 	unsigned value; /* of a new semaphore */
 	enum shmd_lifetime lifetime; /* of a new one: SHMD_LIFETIME_CLIENTS or _PERSISTENT */
 	unsigned linger_ms;
+	bool keep; /* a new one, also when nobody has it, as long as this process lives */
 };
 
 struct posix_answer {
@@ -49,6 +50,10 @@ int posix_open(struct shmd *connection, const struct posix_request *request,
 	       struct posix_answer *ret);
 
 int posix_unlink(struct shmd *connection, enum posix_kind kind, const char *name);
+
+/* This process ends by itself, and what is kept for it is to be kept for that one, as long as that lives: POSIX's
+ * programs hand things over by name alone. -ENOENT: it has ended. */
+int posix_bequeath(struct shmd *connection, pid_t heir);
 
 /*
  * A handle to take the only permit of a semaphore by (shmd_acquire(), shmd_release()), so that it comes back

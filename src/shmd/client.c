@@ -512,7 +512,7 @@ static void leave_process(struct client *client)
 	struct process *process = client->process;
 
 	DL_DELETE2(process->clients, client, process_prev, process_next);
-	if (!process->clients && process->estate.lockers) {
+	if (!process->clients && !estate_is_empty(&process->estate)) {
 		process->charge = client->charge;
 		client->charge = (struct charge){0};
 	}

@@ -94,6 +94,8 @@ static void note_session(struct client *client)
 					       (ssize_t)sizeof(session->token))
 		return;
 	session->process_start = process_start(client->process);
+	if (session->estate)
+		session->estate->start = session->process_start;
 	record_client(record, session, client->connected_at);
 }
 
@@ -235,6 +237,7 @@ static int on_open(struct client *client, const void *body, struct reply *reply,
 	struct opening what = {
 		.flags = open_flags(open->flags),
 		.gid = open->gid,
+		.is_kept = open->flags & WIRE_OPEN_KEEP,
 		.of = {.name = open->name,
 		       .kind = semaphore ? SEGMENT_POSIX_SEMAPHORE : SEGMENT_POSIX_MEMORY,
 		       .size = semaphore ? sizeof(sem_t) : 0,
@@ -255,6 +258,25 @@ static int on_open(struct client *client, const void *body, struct reply *reply,
 	answer->flags = query_segment_flags(opened.segment) |
 			(opened.is_new ? WIRE_SEGMENT_NEW : 0);
 	reply_add_descriptor(reply, opened.fd, true);
+	return 0;
+}
+
+static int on_bequeath(struct client *client, const void *body, struct reply *reply,
+		       struct refusal *why)
+{
+	const struct wire_bequeath *bequeath = body;
+	struct server *server = client->server;
+	struct process *heir;
+	int r = process_get_by_pid(&server->processes, (pid_t)bequeath->pid, &heir);
+
+	(void)reply;
+	if (r == -ESRCH || r == -EINVAL)
+		return refuse(why, REFUSAL_NOT_FOUND, "there is no process %u", bequeath->pid);
+	if (r < 0)
+		return refuse_errno(why, r, "watch the process that inherits");
+	heir->estate.start = process_start(heir);
+	registry_bequeath(server->registry, &client->session, &heir->estate);
+	process_put(heir);
 	return 0;
 }
 
@@ -421,7 +443,7 @@ static handler_fn *const handlers[WIRE_OPS] = {
 	[WIRE_HOLDERS] = query_holders, [WIRE_KEEP] = on_keep,     [WIRE_PUBLISH] = on_publish,
 	[WIRE_WAIT] = on_wait,          [WIRE_CANCEL] = on_cancel, [WIRE_SUBSCRIBE] = on_subscribe,
 	[WIRE_EXPLAIN] = query_explain, [WIRE_RESUME] = on_resume, [WIRE_CONFIRM] = on_confirm,
-	[WIRE_SETTLE] = on_settle,      [WIRE_OPEN] = on_open,
+	[WIRE_SETTLE] = on_settle,      [WIRE_OPEN] = on_open,     [WIRE_BEQUEATH] = on_bequeath,
 };
 
 /* Of a segment: its own, the semaphore's, the ledger's; and one for reading of a new one. */

@@ -96,6 +96,7 @@ static struct process *allocate(struct process_table *table, pid_t pid, int pidf
 	}
 	*process = (struct process){.pid = pid, .pidfd = pidfd, .table = table};
 	estate_init(&process->estate, table->emptied);
+	process->estate.pid = pid;
 	DL_APPEND(table->all, process);
 	return process;
 }
@@ -169,6 +170,29 @@ static int open_known(pid_t pid, uint64_t start)
 	return steal_fd(&fd);
 }
 
+int process_get_by_pid(struct process_table *table, pid_t pid, struct process **ret)
+{
+	struct process *process = process_find(table, pid);
+
+	if (process) {
+		*ret = process;
+		return 0;
+	}
+	int pidfd = open_known(pid, 0);
+	if (pidfd < 0)
+		return pidfd == -ENOSYS ? -EOPNOTSUPP : pidfd;
+	process = allocate(table, pid, pidfd);
+	if (!process)
+		return -ENOMEM;
+	int r = add_to_table(table, process);
+	if (r < 0) {
+		free_process(process);
+		return r;
+	}
+	*ret = process;
+	return 0;
+}
+
 /* It says nothing of the process. */
 static bool is_our_own(int r)
 {
@@ -237,7 +261,7 @@ const char *process_command(struct process *process)
 
 void process_put(struct process *process)
 {
-	if (process && !process->clients && !process->estate.lockers)
+	if (process && !process->clients && estate_is_empty(&process->estate))
 		free_process(process);
 }
 

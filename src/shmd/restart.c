@@ -289,6 +289,32 @@ static int restore_attachments(struct server *server, const struct image *image)
 	return r;
 }
 
+/* A dead one is found so, and buried like the others. */
+static int restore_heir_of(struct server *server, const struct record_segment *row)
+{
+	struct process *process;
+	int r = process_restore(&server->processes, (pid_t)row->heir, row->heir_start, &process);
+
+	if (r < 0)
+		return r;
+	process->estate.start = process->start;
+	restore_heir(server->registry, row->id, &process->estate);
+	process_put(process);
+	return 0;
+}
+
+static int restore_heirs(struct server *server, const struct image *image)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < image->n_segments && r == 0; i++)
+		if (image->segments[i].row.heir)
+			r = note_failure("whom it is kept for, of segment",
+					 image->segments[i].row.id,
+					 restore_heir_of(server, &image->segments[i].row));
+	return r;
+}
+
 static void restore_bonds_of_all(struct server *server, const struct image *image)
 {
 	for (size_t i = 0; i < image->n_segments; i++) {
@@ -539,6 +565,8 @@ static int take_over(struct restart *restart, struct image *image)
 		r = restore_lockers(server, image);
 	if (r == 0)
 		r = restore_attachments(server, image);
+	if (r == 0)
+		r = restore_heirs(server, image);
 	if (r < 0)
 		return r;
 	restore_bonds_of_all(server, image);

@@ -76,6 +76,15 @@ static const char *check_open(const void *body)
 	return check_string(open->name, WIRE_NAME_SIZE);
 }
 
+static const char *check_bequeath(const void *body)
+{
+	const struct wire_bequeath *bequeath = body;
+
+	if (bequeath->pid == 0 || bequeath->pid > INT32_MAX)
+		return "a process has no such number";
+	return check_flags(0, 0, bequeath->reserved);
+}
+
 static const char *check_detach(const void *body)
 {
 	const struct wire_detach *detach = body;
@@ -167,6 +176,7 @@ static const struct operation {
 	[WIRE_RESUME] = {"resume", sizeof(struct wire_resume), false, NULL},
 	[WIRE_CONFIRM] = {"confirm", sizeof(struct wire_confirm), true, NULL},
 	[WIRE_SETTLE] = {"settle", 0, false, NULL},
+	[WIRE_BEQUEATH] = {"bequeath", sizeof(struct wire_bequeath), false, check_bequeath},
 	[WIRE_OPEN] = {"open", sizeof(struct wire_open), false, check_open},
 };
 

@@ -56,6 +56,7 @@ enum wire_op {
 	WIRE_CONFIRM,   /* batch. -> wire_confirm, <- nothing */
 	WIRE_SETTLE,    /* -> nothing, <- nothing */
 	WIRE_OPEN,      /* -> wire_open, <- wire_opened and a descriptor */
+	WIRE_BEQUEATH,  /* -> wire_bequeath, <- nothing */
 	WIRE_OPS,
 	WIRE_EVENTS = 128, /* from the daemon alone. <- wire_entries, wire_event... */
 };
@@ -196,7 +197,8 @@ struct wire_attach {
 #define WIRE_OPEN_EXCLUSIVE (1u << 3) /* with the one before: there must be none */
 #define WIRE_OPEN_TRUNCATE  (1u << 4) /* to no bytes */
 #define WIRE_OPEN_SEMAPHORE (1u << 5) /* what is created begins with a sem_t, and is as long */
-#define WIRE_OPEN_FLAGS     ((1u << 6) - 1)
+#define WIRE_OPEN_KEEP      (1u << 6) /* what is created is kept while the caller's process lives */
+#define WIRE_OPEN_FLAGS     ((1u << 7) - 1)
 
 /*
  * What open(2) does for shm_open(3) and sem_open(3), for a program that knows nothing of us: only of the
@@ -217,6 +219,13 @@ struct wire_open {
 struct wire_opened {
 	uint64_t id;
 	uint32_t flags; /* WIRE_SEGMENT_ */
+	uint32_t reserved;
+};
+
+/* The caller's process ends by itself: what WIRE_OPEN_KEEP keeps for it is kept for that process from now on, while
+ * that lives. Not found: it has ended. */
+struct wire_bequeath {
+	uint32_t pid;
 	uint32_t reserved;
 };
 

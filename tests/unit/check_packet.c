@@ -26,6 +26,8 @@ static void *add(enum wire_op op, size_t size)
 	packet_begin(&writer, op, 7);
 	void *body = packet_append(&writer, size);
 	packet_end(&writer, 0, 0);
+	if (op == WIRE_BEQUEATH && size == sizeof(struct wire_bequeath))
+		((struct wire_bequeath *)body)->pid = 1;
 	if (op == WIRE_KEEP && size == sizeof(struct wire_keep))
 		((struct wire_keep *)body)->id = 1;
 	return body;
@@ -81,6 +83,7 @@ static const struct {
 	{WIRE_CONFIRM, "confirm", sizeof(struct wire_confirm), true},
 	{WIRE_SETTLE, "settle", 0, false},
 	{WIRE_OPEN, "open", sizeof(struct wire_open), false},
+	{WIRE_BEQUEATH, "bequeath", sizeof(struct wire_bequeath), false},
 };
 #define N_FORMS (sizeof(forms) / sizeof(forms[0]))
 
@@ -338,7 +341,7 @@ START_TEST(unknown_flags_are_bad)
 	set_up();
 	expect_flags(&ADD(WIRE_OPEN, wire_open)->flags,
 		     WIRE_OPEN_WRITE | WIRE_OPEN_BOTH | WIRE_OPEN_CREATE | WIRE_OPEN_EXCLUSIVE |
-			     WIRE_OPEN_TRUNCATE | WIRE_OPEN_SEMAPHORE);
+			     WIRE_OPEN_TRUNCATE | WIRE_OPEN_SEMAPHORE | WIRE_OPEN_KEEP);
 	set_up();
 	expect_flags(&ADD(WIRE_DETACH, wire_detach)->flags, WIRE_READ_ONLY);
 	set_up();
@@ -381,6 +384,21 @@ START_TEST(an_id_and_a_name_are_one_too_many)
 	request->name[0] = '\0';
 	request->name[1] = 'a';
 	expect_bad("padded");
+}
+END_TEST
+
+START_TEST(bequeathing_needs_a_process)
+{
+	struct wire_bequeath *bequeath = ADD(WIRE_BEQUEATH, wire_bequeath);
+
+	expect_good(1);
+	bequeath->pid = 0;
+	expect_bad("no such number");
+	bequeath->pid = (uint32_t)INT32_MAX + 1;
+	expect_bad("no such number");
+	bequeath->pid = 1;
+	bequeath->reserved = 1;
+	expect_bad("reserved");
 }
 END_TEST
 
@@ -503,6 +521,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, create_has_its_rules);
 	tcase_add_test(tests, an_id_and_a_name_are_one_too_many);
 	tcase_add_test(tests, keeping_needs_an_id);
+	tcase_add_test(tests, bequeathing_needs_a_process);
 	tcase_add_test(tests, replies_are_read_in_order);
 	tcase_add_test(tests, a_reply_that_does_not_fit_is_bad);
 	tcase_add_test(tests, the_writer_stops_at_its_room);

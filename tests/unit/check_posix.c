@@ -505,6 +505,87 @@ START_TEST(unlinking_drops_the_name_alone)
 }
 END_TEST
 
+/* --- what is handed over by name -------------------------------------------------------------- */
+
+/* Made by a process that another forked, which has closed it. */
+static void make_kept(const char *name)
+{
+	struct opening what = memory(name, NEW);
+
+	what.is_kept = true;
+	must_open(what);
+	let_go();
+	run_at(now);
+}
+
+START_TEST(what_is_kept_stays_while_its_process_lives)
+{
+	make_kept("a");
+	run_at(now + 1000 * SECOND);
+	must_open(memory("a", O_RDWR));
+	let_go();
+	registry_leave(registry, &ours, now);
+	run_at(now);
+	ck_assert_ptr_nonnull(registry_by_name(registry, "a"));
+	registry_bury(registry, &estate);
+	run_at(now + SECOND);
+	assert_nothing_left();
+}
+END_TEST
+
+START_TEST(the_dead_keep_nothing_that_is_unlinked)
+{
+	make_kept("a");
+	ck_assert_int_eq(registry_unlink(registry, &ours, 0, "a", now, &(uint64_t){0}, &why), 0);
+	run_at(now);
+	assert_nothing_left();
+	ck_assert(estate_is_empty(&estate));
+}
+END_TEST
+
+START_TEST(an_heir_keeps_it_in_turn)
+{
+	struct estate heir;
+
+	estate_init(&heir, &registry->emptied);
+	make_kept("a");
+	make_kept("b");
+	registry_bequeath(registry, &ours, &heir);
+	ck_assert(estate_is_empty(&estate));
+	registry_bury(registry, &estate);
+	run_at(now + SECOND);
+	must_open(memory("a", O_RDWR));
+	ck_assert_ptr_nonnull(registry_by_name(registry, "b"));
+	registry_bury(registry, &heir);
+	run_at(now);
+	ck_assert_ptr_null(registry_by_name(registry, "b"));
+	ck_assert_ptr_nonnull(registry_by_name(registry, "a"));
+	ck_assert(estate_is_empty(&heir));
+	estate_fini(&heir);
+}
+END_TEST
+
+START_TEST(without_an_heir_it_ends)
+{
+	make_kept("a");
+	registry_bequeath(registry, &ours, NULL);
+	run_at(now);
+	assert_nothing_left();
+}
+END_TEST
+
+START_TEST(a_process_that_ends_in_disorder_leaves_nothing_behind)
+{
+	struct estate heir;
+
+	estate_init(&heir, &registry->emptied);
+	make_kept("a");
+	registry_bequeath(registry, &ours, &heir);
+	estate_fini(&heir);
+	ck_assert_ptr_null(registry_by_name(registry, "a")->heir);
+}
+END_TEST
+
 static int unlink_as(struct session *session, const char *name)
 {
 	return registry_unlink(registry, session, 0, name, now, &(uint64_t){0}, &why);
@@ -688,6 +769,23 @@ START_TEST(the_next_daemon_goes_on)
 }
 END_TEST
 
+START_TEST(the_next_daemon_knows_the_heir)
+{
+	estate.pid = 4711;
+	estate.start = 17;
+	make_kept("a");
+	restart();
+	ck_assert_uint_eq(image.segments[0].row.heir, 4711);
+	ck_assert_uint_eq(image.segments[0].row.heir_start, 17);
+	restore_heir(registry, image.segments[0].row.id, &estate);
+	run_at(now + SECOND);
+	ck_assert_ptr_nonnull(registry_by_name(registry, "a"));
+	registry_bury(registry, &estate);
+	run_at(now);
+	assert_nothing_left();
+}
+END_TEST
+
 START_TEST(what_nobody_has_ends_with_the_restart)
 {
 	must_open(memory("a", NEW));
@@ -757,6 +855,11 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, it_lingers);
 	tcase_add_test(tests, persistent_stays_until_unlinked);
 	tcase_add_test(tests, unlinking_drops_the_name_alone);
+	tcase_add_test(tests, what_is_kept_stays_while_its_process_lives);
+	tcase_add_test(tests, the_dead_keep_nothing_that_is_unlinked);
+	tcase_add_test(tests, an_heir_keeps_it_in_turn);
+	tcase_add_test(tests, without_an_heir_it_ends);
+	tcase_add_test(tests, a_process_that_ends_in_disorder_leaves_nothing_behind);
 	tcase_add_test(tests, what_was_reaped_can_be_unlinked_once);
 	tcase_add_test(tests, a_new_one_is_unlinked_once_too);
 	tcase_add_test(tests, of_many_that_were_reaped_the_oldest_are_forgotten);
@@ -766,6 +869,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, another_value_is_nobodys_lock);
 	tcase_add_test(tests, who_has_a_number_keeps_the_semaphore);
 	tcase_add_test(tests, the_next_daemon_goes_on);
+	tcase_add_test(tests, the_next_daemon_knows_the_heir);
 	tcase_add_test(tests, what_nobody_has_ends_with_the_restart);
 	tcase_add_test(tests, a_holder_dies_between_two_daemons);
 	tcase_add_test(tests, nobody_looks_for_those_without_a_number);
