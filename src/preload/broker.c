@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "libshmd/posix.h"
 #include "preload/options.h"
@@ -15,7 +14,6 @@
 #define FORGET_MS 1000
 
 static struct shmd *_Atomic connection;
-static _Atomic uid_t user;            /* whose it is */
 static _Atomic uint64_t absent_until; /* ms; 0: it is not known to be absent */
 
 /* --- absence ---------------------------------------------------------------------------------- */
@@ -73,7 +71,6 @@ static int connect_first(struct shmd **ret)
 		return r;
 	if (r < 0)
 		return note_absence();
-	atomic_store(&user, geteuid());
 	if (atomic_compare_exchange_strong(&connection, &others, mine)) {
 		*ret = mine;
 		return 0;
@@ -91,9 +88,6 @@ int broker_get(struct shmd **ret)
 		return none();
 	if (!found)
 		return connect_first(ret);
-	/* A daemon's own user alone is served; the program has become another one. */
-	if (geteuid() != atomic_load_explicit(&user, memory_order_relaxed))
-		return none();
 	*ret = found;
 	return 0;
 }

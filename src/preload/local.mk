@@ -1,5 +1,8 @@
 # src/preload: POSIX's shared memory and named semaphores from the daemon, for programs that know nothing of it
+## Nothing but a shared object can be loaded before a program's libraries.
+if ENABLE_SHARED
 lib_LTLIBRARIES += libshmd-preload.la
+endif
 libshmd_preload_la_SOURCES = \
 	src/preload/broker.c src/preload/broker.h \
 	src/preload/mask.c src/preload/mask.h \

@@ -31,6 +31,12 @@ SYSTEM_TESTS = \
 	tests/system/check_unread
 check_PROGRAMS += $(SYSTEM_TESTS) tests/system/deny tests/system/guessable
 TESTS += $(SYSTEM_TESTS)
+
+## Under ./configure --disable-shared there is nothing to be loaded.
+if ENABLE_SHARED
+check_PROGRAMS += tests/system/check_preload tests/system/preload_client
+TESTS += tests/system/check_preload
+endif
 endif
 
 SYSTEM_CPPFLAGS = $(AM_CPPFLAGS) $(CLIENT_CPPFLAGS)
@@ -145,6 +151,15 @@ tests_system_check_policy_SOURCES = tests/system/check_policy.c $(HARNESS)
 tests_system_check_policy_CPPFLAGS = $(SYSTEM_CPPFLAGS)
 tests_system_check_policy_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_policy_LDADD = $(SYSTEM_LIBS)
+
+tests_system_check_preload_SOURCES = tests/system/check_preload.c $(HARNESS)
+tests_system_check_preload_CPPFLAGS = $(SYSTEM_CPPFLAGS)
+tests_system_check_preload_CFLAGS = $(SYSTEM_CFLAGS)
+tests_system_check_preload_LDADD = $(SYSTEM_LIBS)
+EXTRA_tests_system_check_preload_DEPENDENCIES = libshmd-preload.la
+tests_system_preload_client_SOURCES = tests/system/preload_client.c tests/system/preload_client.h \
+	tests/system/preload_memory.c tests/system/preload_semaphores.c tests/system/preload_table.c
+tests_system_preload_client_CFLAGS = $(AM_CFLAGS) -pthread
 
 tests_system_check_protocol_SOURCES = tests/system/check_protocol.c $(HARNESS)
 tests_system_check_protocol_CPPFLAGS = $(SYSTEM_CPPFLAGS)
