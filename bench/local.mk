@@ -23,5 +23,15 @@ bench_bench_LDADD = libshmd.la libbase.la $(SMARTCOLS_LIBS) $(JSONC_LIBS)
 
 bench: bench/bench$(EXEEXT) shmd$(EXEEXT)
 	@SHMD='$(abs_top_builddir)/shmd' bench/bench$(EXEEXT) --output=bench.json $(BENCH_ARGS)
-.PHONY: bench
+.PHONY: bench bench-preload
 CLEANFILES += bench.json
+
+# make bench-preload: what programs pay for libshmd-preload.so
+if ENABLE_SHARED
+check_PROGRAMS += bench/preload
+bench_preload_SOURCES = bench/preload.c bench/measure.c bench/measure.h
+bench_preload_LDADD = libbase.la -lm
+
+bench-preload: bench/preload$(EXEEXT) shmd$(EXEEXT) libshmd-preload.la
+	@bench/preload$(EXEEXT) ./shmd$(EXEEXT) .libs/libshmd-preload.so
+endif

@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 
-#define PERMISSIONS 0777
+#define PERMISSIONS 07777
 
 /* Where there is no /dev/shm to write to. It takes half as long again. */
 static int read_status(mode_t *ret)
@@ -35,7 +35,7 @@ static int read_status(mode_t *ret)
 int mask_apply(mode_t mode, mode_t *ret)
 {
 	struct stat st;
-	mode_t mask = PERMISSIONS;
+	mode_t mask = 0777;
 	_cleanup_close_ int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC,
 				      mode & PERMISSIONS);
 

@@ -114,7 +114,7 @@ static bool is_for_privileged(mode_t mode)
 
 static void modes(void)
 {
-	static const mode_t all[] = {0777, 0666, 0640, 0444, 0200, 0000};
+	static const mode_t all[] = {0777, 0666, 0640, 0444, 0200, 0000, 01777, 07777};
 	static const mode_t masks[] = {022, 0, 077, 0777, 027};
 	const char *name = name_of("mode");
 	mode_t before = umask(022);
