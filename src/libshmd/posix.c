@@ -169,13 +169,21 @@ int posix_unlink(struct shmd *connection, enum posix_kind kind, const char *name
 	return r < 0 ? r : translate(call_perform(connection, &call));
 }
 
+static bool is_idle(struct shmd *connection)
+{
+	if (connection_is_inherited(connection) || pthread_mutex_trylock(&connection->mutex) != 0)
+		return false;
+	bool is_idle = !connection->is_read && !connection->calls && connection->broken == 0;
+	pthread_mutex_unlock(&connection->mutex);
+	return is_idle;
+}
+
 int posix_bequeath(struct shmd *connection, pid_t heir)
 {
 	struct wire_bequeath request = {.pid = (uint32_t)heir};
 	struct call call = {.op = WIRE_BEQUEATH, .body = &request, .body_size = sizeof(request)};
-	int r = enter(connection);
-
-	return r < 0 ? r : translate(call_perform(connection, &call));
+	connection_look_after_socket(connection);
+	return is_idle(connection) ? translate(call_perform(connection, &call)) : -EAGAIN;
 }
 
 /* --- permits ---------------------------------------------------------------------------------- */

@@ -52,7 +52,8 @@ int posix_open(struct shmd *connection, const struct posix_request *request,
 int posix_unlink(struct shmd *connection, enum posix_kind kind, const char *name);
 
 /* This process ends by itself, and what is kept for it is to be kept for that one, as long as that lives: POSIX's
- * programs hand things over by name alone. -ENOENT: it has ended. */
+ * programs hand things over by name alone. -ENOENT: it has ended; -EAGAIN: the connection is not this process's own,
+ * or another call is under way, perhaps one that a signal handler has interrupted to call this. */
 int posix_bequeath(struct shmd *connection, pid_t heir);
 
 /*

@@ -104,3 +104,11 @@ int broker_judge(int r)
 		return r;
 	}
 }
+
+void broker_hand_over(pid_t heir)
+{
+	struct shmd *found = atomic_load_explicit(&connection, memory_order_acquire);
+
+	if (found)
+		posix_bequeath(found, heir);
+}

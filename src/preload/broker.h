@@ -6,6 +6,8 @@
 #ifndef PRELOAD_BROKER_H
 #define PRELOAD_BROKER_H
 
+#include <sys/types.h>
+
 struct shmd;
 
 /* The daemon is not to be asked: the native function is to be called instead. */
@@ -17,5 +19,9 @@ int broker_get(struct shmd **ret);
 
 /* What the result of a request means for the call: it itself, or, where nobody answered it, as above. */
 int broker_judge(int r);
+
+/* What this process made is kept for that one; for nobody where there is no connection of its own, or it is in use.
+ * May be called from a signal handler. */
+void broker_hand_over(pid_t heir);
 
 #endif

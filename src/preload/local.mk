@@ -5,6 +5,7 @@ lib_LTLIBRARIES += libshmd-preload.la
 endif
 libshmd_preload_la_SOURCES = \
 	src/preload/broker.c src/preload/broker.h \
+	src/preload/family.c src/preload/family.h \
 	src/preload/mask.c src/preload/mask.h \
 	src/preload/memory.c \
 	src/preload/native.c src/preload/native.h \

@@ -28,7 +28,7 @@ static const struct {
 	FUNCTION(shm_open),    FUNCTION(shm_unlink),    FUNCTION(sem_open),
 	FUNCTION(sem_close),   FUNCTION(sem_unlink),    FUNCTION(sem_wait),
 	FUNCTION(sem_trywait), FUNCTION(sem_timedwait), FUNCTION(sem_clockwait),
-	FUNCTION(sem_post),
+	FUNCTION(sem_post),    FUNCTION(_exit),
 };
 
 /* Several threads may do this at once, and find the same. */

@@ -23,6 +23,7 @@ struct native {
 	int (*sem_timedwait)(sem_t *, const struct timespec *);
 	int (*sem_clockwait)(sem_t *, clockid_t, const struct timespec *);
 	int (*sem_post)(sem_t *);
+	void (*_exit)(int);
 };
 
 /* --- internal --------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "preload/family.h"
 #include "preload/mask.h"
 #include "preload/options.h"
 
@@ -35,6 +36,7 @@ static int describe(struct posix_request *request)
 		return r;
 	request->lifetime = options->lifetime;
 	request->linger_ms = options->linger_ms;
+	request->keep = family_has_parent();
 	return request->oflag & O_CREAT ? mask_apply(request->mode, &request->mode) : 0;
 }
 
