@@ -232,11 +232,26 @@ START_TEST(test_a_user_sees_no_difference)
 END_TEST
 
 /* Acts that say themselves whether they went well, as they do with and without recovery. */
-static const char *const plain_acts[] = {"few-descriptors",   "close-everything", "take-its-place",
-					 "find-native",       "descend",          "go-brokered",
-					 "ping-pong",         "open-twice",       "open-many",
-					 "native-semaphores", "foreign-post",     "inherited",
-					 "cancelled",         "handlers",         "storm"};
+static const char *const plain_acts[] = {"few-descriptors",
+					 "close-everything",
+					 "take-its-place",
+					 "find-native",
+					 "descend",
+					 "go-brokered",
+					 "ping-pong",
+					 "open-twice",
+					 "open-many",
+					 "native-semaphores",
+					 "foreign-post",
+					 "inherited",
+					 "cancelled",
+					 "handlers",
+					 "storm",
+					 "inherit",
+					 "inherit-from-grandchild",
+					 "disinherit",
+					 "see-through-vfork",
+					 "end-in-handlers"};
 
 START_TEST(test_act)
 {

@@ -158,7 +158,8 @@ tests_system_check_preload_CFLAGS = $(SYSTEM_CFLAGS)
 tests_system_check_preload_LDADD = $(SYSTEM_LIBS)
 EXTRA_tests_system_check_preload_DEPENDENCIES = libshmd-preload.la
 tests_system_preload_client_SOURCES = tests/system/preload_client.c tests/system/preload_client.h \
-	tests/system/preload_memory.c tests/system/preload_semaphores.c tests/system/preload_table.c
+	tests/system/preload_family.c tests/system/preload_memory.c \
+	tests/system/preload_semaphores.c tests/system/preload_table.c
 tests_system_preload_client_CFLAGS = $(AM_CFLAGS) -pthread
 
 tests_system_check_protocol_SOURCES = tests/system/check_protocol.c $(HARNESS)

@@ -11,7 +11,8 @@
 /* More than any act takes: one that hangs fails. */
 #define ALARM_S 120
 
-static const struct act *const all[] = {acts_table, acts_memory, acts_semaphores, acts_recovery};
+static const struct act *const all[] = {acts_table, acts_memory, acts_semaphores, acts_recovery,
+					acts_family};
 
 double now_ms(void)
 {

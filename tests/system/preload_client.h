@@ -26,7 +26,8 @@ struct act {
 };
 
 /* All end with an act without a name. */
-extern const struct act acts_table[], acts_memory[], acts_semaphores[], acts_recovery[];
+extern const struct act acts_table[], acts_memory[], acts_semaphores[], acts_recovery[],
+	acts_family[];
 
 /* Unused in /dev/shm, and the same again for the same word within one process and its children. */
 const char *name_of(const char *word);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* What is handed over by name alone: nobody has it between the one who made it and the one who opens it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "preload_client.h"
+
+/* Makes one that nobody has, in this process. */
+static void make(const char *word)
+{
+	int fd = shm_open(name_of(word), O_RDWR | O_CREAT | O_EXCL, 0600);
+
+	must(fd >= 0 && ftruncate(fd, 100) == 0 && write(fd, word, strlen(word)) > 0);
+	close(fd);
+}
+
+static bool is_there(const char *word)
+{
+	char found[16] = "";
+	int fd = shm_open(name_of(word), O_RDWR, 0);
+
+	if (fd < 0) {
+		must(errno == ENOENT);
+		return false;
+	}
+	must(read(fd, found, sizeof(found) - 1) > 0 && strcmp(found, word) == 0);
+	close(fd);
+	return true;
+}
+
+static void await_end_of(const char *word)
+{
+	while (is_there(word))
+		usleep(1000);
+}
+
+/* When this has gone, the daemon has had time for all that was closed before. */
+static void let_daemon_settle(void)
+{
+	make("settling");
+	await_end_of("settling");
+}
+
+/* --- one child -------------------------------------------------------------------------------- */
+
+static void make_one(void)
+{
+	make("one");
+}
+
+static void make_one_and_exit(void)
+{
+	make("one");
+	exit(0);
+}
+
+static void expect_handed_over(void (*fn)(void))
+{
+	finish(spawn(fn));
+	let_daemon_settle();
+	must(is_there("one"));
+	let_daemon_settle();
+	must(is_there("one"));
+	must(shm_unlink(name_of("one")) == 0);
+	must(!is_there("one"));
+}
+
+static void inherit(void)
+{
+	expect_handed_over(make_one);
+	expect_handed_over(make_one_and_exit);
+}
+
+/* --- generations ------------------------------------------------------------------------------ */
+
+static void have_one_made(void)
+{
+	make("mine");
+	finish(spawn(make_one));
+}
+
+static void inherit_from_grandchild(void)
+{
+	finish(spawn(have_one_made));
+	let_daemon_settle();
+	must(is_there("one") && is_there("mine"));
+	must(shm_unlink(name_of("one")) == 0 && shm_unlink(name_of("mine")) == 0);
+}
+
+/* --- who leaves nothing ----------------------------------------------------------------------- */
+
+static struct steps steps;
+
+static void make_one_and_wait(void)
+{
+	make("one");
+	steps_say(steps.there);
+	steps_hear(steps.back);
+}
+
+static void disinherit(void)
+{
+	steps_init(&steps);
+	pid_t pid = spawn(make_one_and_wait);
+	steps_hear(steps.there);
+	let_daemon_settle();
+	must(is_there("one"));
+	kill_and_reap(pid);
+	await_end_of("one");
+	/* And who was executed keeps nothing for anybody. */
+	make("two");
+	await_end_of("two");
+}
+
+/* Its end is not its parent's, whose memory it has. */
+static void have_vfork_child(void)
+{
+	make("one");
+	pid_t pid = vfork();
+	must(pid >= 0);
+	if (pid == 0)
+		_exit(0);
+	finish(pid);
+	steps_say(steps.there);
+	steps_hear(steps.back);
+}
+
+static void see_through_vfork(void)
+{
+	steps_init(&steps);
+	pid_t pid = spawn(have_vfork_child);
+	steps_hear(steps.there);
+	must(is_there("one"));
+	kill_and_reap(pid);
+	await_end_of("one");
+}
+
+/* A handler may interrupt what asks the daemon, and end the process. */
+static void end_on_signal(int signal)
+{
+	(void)signal;
+	_exit(0);
+}
+
+static void ask_without_end(void)
+{
+	signal(SIGALRM, end_on_signal);
+	make("one");
+	ualarm(2000, 0);
+	for (;;)
+		is_there("one");
+}
+
+static void end_in_handlers(void)
+{
+	for (int i = 0; i < 100; i++) {
+		finish(spawn(ask_without_end));
+		shm_unlink(name_of("one"));
+	}
+}
+
+const struct act acts_family[] = {{"inherit", inherit},
+				  {"inherit-from-grandchild", inherit_from_grandchild},
+				  {"disinherit", disinherit},
+				  {"see-through-vfork", see_through_vfork},
+				  {"end-in-handlers", end_in_handlers},
+				  {NULL}};
