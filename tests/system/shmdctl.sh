@@ -222,7 +222,7 @@ run_reports_background() {
   mkfifo "$dir/background"
   # shellcheck disable=SC2016 # for the inner shell
   ctl run --report -- sh -c '
-    "$SHMDCTL" create --hold --lifetime=owner kept 64 <"$0" >/dev/null 2>&1 &
+    "$SHMDCTL" create --hold --lifetime=owner kept 64 <"$0" 4>&- >/dev/null 2>&1 &
     exec 4>"$0"
     until "$SHMDCTL" show kept >/dev/null 2>&1; do kill -0 $! || exit 1; done
     kill -9 $$' "$dir/background" >"$dir/said" 2>&1 4<>"$dir/background" &
