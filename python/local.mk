@@ -38,7 +38,8 @@ python__shmd_la_LIBADD = libshmd.la -lm
 PYTHON_BUILT = python/shmd/_shmd$(PYTHON_EXT)
 $(PYTHON_BUILT): python/_shmd.la
 	$(AM_V_GEN)$(MKDIR_P) python/shmd && cp python/.libs/_shmd.so $@
-python/shmd/.stamp: $(PYTHON_MODULES)
+## Of the sources, and not of the copies, which make would find first.
+python/shmd/.stamp: $(PYTHON_MODULES:%=$(srcdir)/%)
 	$(AM_V_GEN)$(MKDIR_P) python/shmd && \
 	for file in $(PYTHON_MODULES); do \
 	  test "$(srcdir)" -ef . || cp -f "$(srcdir)/$$file" python/shmd/ || exit; \

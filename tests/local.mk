@@ -9,6 +9,7 @@ AM_TESTS_ENVIRONMENT = \
 
 include tests/unit/local.mk
 include tests/system/local.mk
+include tests/python/local.mk
 include tests/tools/local.mk
 include tests/fuzz/local.mk
 include tests/systemd/local.mk

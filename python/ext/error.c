@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-PyObject *error_raise(int error)
+PyObject *error_raise_with(int error, const char *text)
 {
-	const char *text = shmd_error_message();
 	PyObject *arguments = Py_BuildValue("iN", -error,
 					    PyUnicode_DecodeUTF8(text, strlen(text), "replace"));
 
@@ -14,4 +13,9 @@ PyObject *error_raise(int error)
 		Py_DECREF(arguments);
 	}
 	return NULL;
+}
+
+PyObject *error_raise(int error)
+{
+	return error_raise_with(error, shmd_error_message());
 }

@@ -74,6 +74,9 @@ static inline struct module_state *module_state(PyObject *module)
  * NULL. In the thread that failed, before any other call of the library. */
 PyObject *error_raise(int error);
 
+/* The same with a sentence of ours. */
+PyObject *error_raise_with(int error, const char *text);
+
 /* --- clock.c --- */
 
 /* Seconds of the monotonic clock, and for a time-out its deadline; a negative time-out has none. */

@@ -465,8 +465,7 @@ PyObject *segment_wait(PyObject *module, PyObject *args)
 	if (result == 0)
 		ret = wrap_attached(state, connection, segment, readonly);
 	else if (result == -ETIMEDOUT)
-		PyErr_SetObject(PyExc_OSError,
-				Py_BuildValue("is", ETIMEDOUT, "nothing came in time"));
+		error_raise_with(result, "nothing came in time");
 	else if (result < 0)
 		error_raise(result);
 	Py_DECREF(connection);

@@ -20,8 +20,7 @@ class SharedMemory:
       - So memory that nobody has open any more is gone: who creates it, closes it and has others attach
         it later says linger= or lifetime=. unlink() after close() is no error all the same.
       - The size is exact, never rounded, and nobody can change it.
-      - Whoever drops it without close() while somebody uses its buffer hears nothing of that: the
-        memory stays mapped until the last buffer goes.
+      - Dropped without close(), it closes when the last buffer and lock made of it are gone, too.
 
     name: 1 to 200 bytes of UTF-8 without '/'. None with create: one is made up.
     create: make it, and fail with FileExistsError if the name is there; else attach it, and fail with
@@ -129,12 +128,7 @@ class SharedMemory:
         self._set(segment, name)
         return self
 
-    def __del__(self):
-        # Buffers that others still use keep the memory.
-        try:
-            self.close()
-        except (OSError, BufferError):
-            pass
+    # There is no __del__: when this goes, the memory goes with the last buffer and lock made of it.
 
     def __reduce__(self):
         if self._name is None:
@@ -209,7 +203,11 @@ class SharedMemory:
             self._buf.release()
             self._buf = None
         if self._segment is not None:
-            self._segment.close()
+            try:
+                self._segment.close()
+            except BufferError:
+                self._buf = memoryview(self._segment)
+                raise
 
     def unlink(self):
         """Drops the name. Those who have the memory keep it, and nobody new can attach it.
