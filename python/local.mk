@@ -27,7 +27,12 @@ EXTRA_DIST += $(PYTHON_MODULES) $(PYTHON_EXTENSION) \
 if WITH_PYTHON
 shmdpydir = $(pyexecdir)/shmd
 dist_shmdpy_DATA = $(PYTHON_MODULES)
-shmdpy_LTLIBRARIES = python/_shmd.la
+shmdpyexecdir = $(shmdpydir)
+shmdpyexec_LTLIBRARIES = python/_shmd.la
+## libtool links it anew, with the library that is installed. By way of a variable, as automake would take
+## a rule of that name for one that replaces its own.
+PYTHON_INSTALL = install-shmdpyexecLTLIBRARIES
+$(PYTHON_INSTALL): install-libLTLIBRARIES
 python__shmd_la_SOURCES = $(PYTHON_EXTENSION)
 ## Nothing of build.h: Python's own configuration is what its headers go by.
 python__shmd_la_CPPFLAGS = $(CLIENT_CPPFLAGS) $(PYTHON_CPPFLAGS)
@@ -52,7 +57,7 @@ clean-local: clean-python
 
 ## By the name that only the Python it was built for looks for.
 install-exec-hook:
-	cd '$(DESTDIR)$(shmdpydir)' && mv -f _shmd.so '_shmd$(PYTHON_EXT)' && rm -f _shmd.la _shmd.a
+	cd '$(DESTDIR)$(shmdpyexecdir)' && mv -f _shmd.so '_shmd$(PYTHON_EXT)' && rm -f _shmd.la _shmd.a
 uninstall-hook:
 	rm -f '$(DESTDIR)$(shmdpydir)/_shmd$(PYTHON_EXT)'
 	rm -rf '$(DESTDIR)$(shmdpydir)/__pycache__'

@@ -6,13 +6,14 @@ SHMD_TEST_CYCLES: how many, 300 unless set.
 
 import gc
 import os
-import resource
 import sys
 import threading
 
 import shmd
 import tap
 
+# A sanitizer keeps what has been freed, for a while.
+IS_SANITIZED = "san" in os.environ.get("LD_PRELOAD", "")
 CYCLES = int(os.environ.get("SHMD_TEST_CYCLES", "300"))
 
 
@@ -45,7 +46,8 @@ class Leaks(tap.TestCase):
         print(f"# {self.id()}: {n} cycles, {grown[0]:+} references, {grown[1]:+} KB resident, "
               f"{grown[2]:+} descriptors", flush=True)
         self.assertLess(grown[0], 60)
-        self.assertLess(grown[1], 2048)
+        if not IS_SANITIZED:
+            self.assertLess(grown[1], 2048)
         self.assertEqual(grown[2], 0)
 
     def test_create_attach_lock_and_close(self):
