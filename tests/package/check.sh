@@ -19,12 +19,14 @@ complain() {
   failed=1
 }
 
-# The files of all packages, one a line behind the package's name; the architecture's folder is ARCH.
+# The files of all packages, one a line behind the package's name; the architecture's folder is ARCH, and
+# extensions of Python are of VERSION and ARCH.
 list() {
   for package in "$1"/*.deb; do
     name=$(dpkg-deb -f "$package" Package)
     dpkg-deb --fsys-tarfile "$package" | tar -t |
       sed -n -e '/\/$/d' -e "s|^\./usr/lib/[a-z0-9_]*-linux-[a-z0-9]*/|./usr/lib/ARCH/|" \
+        -e 's|\.cpython-[0-9]*-[a-z0-9_]*-linux-[a-z0-9]*\.so$|.cpython-VERSION-ARCH.so|' \
         -e "s|^\.|$name |p"
   done | LC_ALL=C sort
 }
