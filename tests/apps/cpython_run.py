@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Runs CPython's own tests of multiprocessing, and writes what became of each as a line of JSON.
 
-usage: cpython_run.py RESULTS START_METHOD install|plain CLASS_PATTERN [SLOW_FILE]
+usage: cpython_run.py RESULTS START_METHOD install|plain PATTERN,... [SLOW_FILE]
+
+A pattern is of "Class" or "Class.test".
 
 In a file of its own, as the children that are spawned import it, too: what is installed, they have from
 shmd.install() in their parent, and not from here. A test that takes too long ends the run.
@@ -64,12 +66,13 @@ class Result(unittest.TestResult):
 
 
 def select(suite, patterns, slow):
-    """The tests of the classes that match, but for those that are listed as slow."""
+    """The tests that match, by their class or whole, but for those that are listed as slow."""
     chosen = []
     for group in suite:
         for test in group:
             name = ".".join(test.id().split(".")[-2:])
-            if name not in slow and any(fnmatch.fnmatch(name.split(".")[0], p) for p in patterns):
+            if name not in slow and any(
+                    fnmatch.fnmatchcase(name if "." in p else name.split(".")[0], p) for p in patterns):
                 chosen.append(test)
     return unittest.TestSuite(chosen)
 

@@ -12,6 +12,7 @@ and prints TAP. A mode whose part is not built is skipped, unless $SHMD_APPS_REQ
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,8 +46,34 @@ class Outcome:
         return len(self.report.get("reaped", [])) + self.report.get("reaped_untold", 0)
 
 
-def shm_names():
-    return set(os.listdir("/dev/shm"))
+# "$0" becomes /dev/shm, for this program and its children alone.
+MOUNT_SCRIPT = 'mount --bind "$0" /dev/shm && exec "$@"'
+
+
+class SharedMemoryFolder:
+    """A /dev/shm of the program's own, where mounts are permitted, so that what it leaves there is told
+    from what others do meanwhile. Elsewhere everything that is new counts as left."""
+
+    def __init__(self):
+        self.path, self.before = "/dev/shm", set(os.listdir("/dev/shm"))
+        self.prefix = []
+        folder = tempfile.mkdtemp(prefix="shmd-apps-", dir="/dev/shm")
+        prefix = ["unshare", "--mount", "sh", "-c", MOUNT_SCRIPT, folder]
+        if subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0:
+            os.chmod(folder, 0o1777)
+            self.path, self.before, self.prefix = folder, set(), prefix
+        else:
+            os.rmdir(folder)
+
+    def left(self):
+        return sorted(set(os.listdir(self.path)) - self.before)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.prefix:
+            shutil.rmtree(self.path)
 
 
 class Rig:
@@ -101,14 +128,16 @@ class Rig:
 
     def run(self, mode, command, timeout=600, **environment):
         """Runs a command in a mode, and tells what is left of it."""
-        before = shm_names()
-        with tempfile.TemporaryDirectory(prefix="shmd-apps-") as folder:
+        with SharedMemoryFolder() as shm, tempfile.TemporaryDirectory(prefix="shmd-apps-") as folder:
+            os.chmod(folder, 0o1777)
             status_file = os.path.join(folder, "status")
             if mode != "bare":
                 command = ["sh", "-c", STATUS_SCRIPT, status_file, *command]
-            done = subprocess.run(self.under(mode, command), env=self.environment(mode, **environment),
-                                  capture_output=True, text=True, timeout=timeout,
-                                  stdin=subprocess.DEVNULL, errors="replace")
+            # It returns when all have ended that have its output, the resource tracker, too.
+            done = subprocess.run(shm.prefix + self.under(mode, command),
+                                  env=self.environment(mode, **environment), capture_output=True,
+                                  text=True, timeout=timeout, stdin=subprocess.DEVNULL, errors="replace")
+            left = shm.left()
             counters = {}
             if os.path.exists(status_file):
                 with open(status_file, encoding="utf-8") as file:
@@ -121,9 +150,7 @@ class Rig:
                     report = json.loads(lines.pop(index))
                     break
             err = "\n".join(lines)
-        # The daemon's own are gone with it; what is not is its fault.
-        return Outcome(done.returncode, done.stdout, err, report, counters,
-                       sorted(shm_names() - before))
+        return Outcome(done.returncode, done.stdout, err, report, counters, left)
 
     # --- TAP ----------------------------------------------------------------------------------
 
