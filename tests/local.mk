@@ -13,6 +13,7 @@ include tests/python/local.mk
 include tests/tools/local.mk
 include tests/fuzz/local.mk
 include tests/systemd/local.mk
+include tests/apps/local.mk
 
 # Runs all tests and ends with one line that counts them, and with the status of the tests.
 tally:

@@ -7,7 +7,8 @@ usage: cpython.py BUILD_FOLDER [--full] [--modes=MODE,...] [--methods=METHOD,...
 Each test is compared with what it does on the bare system. Differences that are meant stand in
 cpython.differences, with why; any other fails, if it is there again when the test is run alone. Without
 --full, only those that use shared memory, semaphores, locks, queues, pools and managers of processes, and
-of these the ones that do not wait for long (cpython.slow). Needs Debian's libpython3.11-testsuite.
+of these the ones that do not wait for long (cpython.slow). Needs CPython's tests, which Debian has
+in libpython3.11-testsuite.
 """
 
 import argparse
@@ -184,7 +185,7 @@ def main():
     options = arguments()
     probe = "import test._test_multiprocessing"
     if subprocess.run([PYTHON, "-c", probe], capture_output=True).returncode != 0:
-        print("1..0 # SKIP there is no libpython3.11-testsuite")
+        print("1..0 # SKIP there are no tests of CPython's (Debian: libpython3.11-testsuite)")
         return 0
     return Comparison(options).run()
 

@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 
-PYTHON = os.environ.get("SHMD_APPS_PYTHON", "/usr/bin/python3.11")
+# The distribution's, which has numpy and the tests, and not one that stands first in PATH.
+PYTHON = os.environ.get("SHMD_APPS_PYTHON", "/usr/bin/python3")
 MODES = ("bare", "shim", "module")
 HERE = os.path.dirname(os.path.abspath(__file__))
 
