@@ -36,6 +36,8 @@ case ${2-} in
   rig postgresql.sh 5
   rig leak.py 60
   rig killed_holder.py
+  rig moving.py
+  rig examples.sh
   ;;
 --full)
   rig cpython.py --full
@@ -43,6 +45,8 @@ case ${2-} in
   rig postgresql.sh 100
   rig leak.py 500
   rig killed_holder.py fork,spawn,forkserver
+  rig moving.py
+  rig examples.sh
   ;;
 *)
   echo "usage: all.sh BUILD_FOLDER [--full]" >&2

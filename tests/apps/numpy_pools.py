@@ -27,8 +27,9 @@ def run(rig, mode, method):
     result = json.loads(outcome.out)
     warnings = len(re.findall(r"UserWarning: resource_tracker", outcome.err))
     errors = len(re.findall(r"^(?:KeyError|FileNotFoundError)", outcome.err, re.M))
-    rig.say(f"{name}: the resource tracker warned {warnings} times, and failed {errors} times; "
-            f"attached by another program, a name {'stays' if result['stays'] else 'is gone'} at its end")
+    rig.say(f"{name}: the resource tracker warned {warnings} times, and failed {errors} times; what a worker "
+            f"made and closed {'is there' if result['handed'] else 'is gone'} when it has ended; attached by "
+            f"another program, a name {'stays' if result['stays'] else 'is gone'} at its end")
     rig.ok(result["pool"], f"{name}: a pool of four makes the right sums")
     rig.ok(result["manager"], f"{name}: segments of a manager have the right sums")
     rig.ok(result["stranger"], f"{name}: another program has written")

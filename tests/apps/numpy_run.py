@@ -3,8 +3,9 @@
 
 usage: numpy_run.py START_METHOD install|plain
 
-Prints checked sums as JSON, and whether a segment still has its name after another program, not a child of
-this one's multiprocessing, had attached it and ended.
+Prints checked sums as JSON; whether a segment is still there that a worker had made, closed and ended; and
+whether one still has its name after another program, not a child of this one's multiprocessing, had attached
+it and ended.
 """
 
 import json
@@ -110,6 +111,31 @@ def beside_a_stranger(install):
     return changed, stays
 
 
+def make_and_end(pipe):
+    segment = shared_memory.SharedMemory(create=True, size=8000)
+    view(segment, (1000,))[:] = 1
+    name = segment.name
+    segment.close()
+    pipe.send(name)
+
+
+def handed_over(context):
+    """A worker makes a segment, closes it and ends; who started it opens it by name afterwards."""
+    pipe, theirs = context.Pipe()
+    process = context.Process(target=make_and_end, args=(theirs,))
+    process.start()
+    name = pipe.recv()
+    process.join()
+    try:
+        segment = shared_memory.SharedMemory(name)
+    except FileNotFoundError:
+        return False
+    total = float(view(segment, (1000,)).sum())
+    segment.close()
+    segment.unlink()
+    return total == 1000.0
+
+
 def main():
     method, install = sys.argv[1:]
     if install == "install":
@@ -118,7 +144,7 @@ def main():
     context = get_context(method)
     changed, stays = beside_a_stranger(install)
     print(json.dumps({"pool": through_pool(context), "manager": through_manager(context),
-                      "stranger": changed, "stays": stays}))
+                      "handed": handed_over(context), "stranger": changed, "stays": stays}))
 
 
 if __name__ == "__main__":
