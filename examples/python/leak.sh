@@ -11,18 +11,16 @@ here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 export PYTHONPATH="$build/python" SHMDCTL="$build/shmdctl"
 
-# What is called by these names, and does not lie there before.
-in_shm() { find /dev/shm -maxdepth 1 \( -name 'psm_*' -o -name 'sem.mp-*' \) -printf '%f %s bytes\n' | sort; }
-
-# kill_one PROGRAM: with its group, once it has said what its segment is called.
+# kill_one PROGRAM: with its group, once it has said what it has; that is in $names, its segment first.
 kill_one() {
+  rm -f "$dir/said"
   mkfifo "$dir/said"
   setsid "$python" "$1" >"$dir/said" &
   pid=$!
-  read -r name <"$dir/said"
+  read -r names <"$dir/said"
   kill -9 "-$pid"
   wait "$pid" 2>/dev/null || true
-  rm "$dir/said"
+  echo "$names" | tr ' ' '\n' >"$dir/names"
 }
 
 # The daemon sees the end of a process a moment after others do.
@@ -39,7 +37,7 @@ killed)
   # Within shmdctl run.
   dir=$3
   kill_one "$4"
-  await_gone "$name" && echo "the daemon has no segment $name any more"
+  await_gone "${names%% *}" && echo "the daemon has no segment ${names%% *} any more"
   "$SHMDCTL" --json status | sed -n 's/ *"segments": *\([0-9]*\),/segments left in the daemon: \1/p'
   exit
   ;;
@@ -48,18 +46,21 @@ esac
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 1' HUP INT TERM
-in_shm >"$dir/before"
 
+# Clears away what it tells of.
 left() {
-  in_shm | comm -13 "$dir/before" - >"$dir/left"
-  sed 's/^/  left in \/dev\/shm: /' "$dir/left"
-  [ -s "$dir/left" ] || echo "  nothing is left in /dev/shm"
+  count=0
+  while read -r name; do
+    [ -e "/dev/shm/$name" ] || continue
+    count=$((count + 1))
+    find "/dev/shm/$name" -printf '  left in /dev/shm: %f, %s bytes\n' -delete
+  done <"$dir/names"
+  [ "$count" -gt 0 ] || echo "  nothing is left in /dev/shm"
 }
 
 echo "the standard library:"
 kill_one "$here/leak.py"
 left
-cut -d ' ' -f 1 "$dir/left" | while read -r file; do rm -f "/dev/shm/$file"; done
 
 echo "the same program under the shim:"
 "$SHMDCTL" run --preload -- "$0" "$build" killed "$dir" "$here/leak.py" | sed 's/^/  /'
