@@ -8,9 +8,12 @@ PyObject *error_raise_with(int error, const char *text)
 	PyObject *arguments = Py_BuildValue("iN", -error,
 					    PyUnicode_DecodeUTF8(text, strlen(text), "replace"));
 
-	if (arguments) {
-		PyErr_SetObject(PyExc_OSError, arguments);
-		Py_DECREF(arguments);
+	/* Made here, as only the instance is of the class that goes with the number. */
+	PyObject *exception = arguments ? PyObject_CallObject(PyExc_OSError, arguments) : NULL;
+	Py_XDECREF(arguments);
+	if (exception) {
+		PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+		Py_DECREF(exception);
 	}
 	return NULL;
 }
@@ -18,4 +21,16 @@ PyObject *error_raise_with(int error, const char *text)
 PyObject *error_raise(int error)
 {
 	return error_raise_with(error, shmd_error_message());
+}
+
+const char *error_read_text(PyObject *object)
+{
+	Py_ssize_t size;
+	const char *text = PyUnicode_AsUTF8AndSize(object, &size);
+
+	if (text && strlen(text) != (size_t)size) {
+		PyErr_SetString(PyExc_ValueError, "embedded null character");
+		return NULL;
+	}
+	return text;
 }

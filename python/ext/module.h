@@ -77,6 +77,9 @@ PyObject *error_raise(int error);
 /* The same with a sentence of ours. */
 PyObject *error_raise_with(int error, const char *text);
 
+/* Text without a null character, for the library; NULL with an exception. It is the object's. */
+const char *error_read_text(PyObject *object);
+
 /* --- clock.c --- */
 
 /* Seconds of the monotonic clock, and for a time-out its deadline; a negative time-out has none. */

@@ -111,7 +111,7 @@ PyObject *query_list(PyObject *module, PyObject *glob_object)
 	const char *glob = NULL;
 
 	if (glob_object != Py_None) {
-		glob = PyUnicode_AsUTF8(glob_object);
+		glob = error_read_text(glob_object);
 		if (!glob)
 			return NULL;
 	}
@@ -149,7 +149,7 @@ static PyObject *make_holders(struct module_state *state, const struct shmd_deta
 PyObject *query_show(PyObject *module, PyObject *name_object)
 {
 	struct module_state *state = module_state(module);
-	const char *name = PyUnicode_AsUTF8(name_object);
+	const char *name = error_read_text(name_object);
 	struct connection_object *connection = name ? connection_get(state) : NULL;
 	struct shmd_details *details = NULL;
 	PyObject *ret = NULL;

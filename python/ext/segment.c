@@ -178,7 +178,7 @@ static PyObject *segment_unlink(PyObject *object, PyObject *argument)
 {
 	struct segment_object *self = (struct segment_object *)object;
 	struct module_state *state = PyType_GetModuleState(Py_TYPE(object));
-	const char *name = PyUnicode_AsUTF8(argument);
+	const char *name = error_read_text(argument);
 
 	if (!name)
 		return NULL;
@@ -195,7 +195,7 @@ static PyObject *segment_unlink(PyObject *object, PyObject *argument)
 
 PyObject *segment_unlink_name(PyObject *module, PyObject *argument)
 {
-	const char *name = PyUnicode_AsUTF8(argument);
+	const char *name = error_read_text(argument);
 
 	if (!name)
 		return NULL;

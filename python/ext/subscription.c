@@ -131,7 +131,7 @@ static int read_glob(PyObject *object, const char **ret)
 {
 	*ret = NULL;
 	if (object != Py_None)
-		*ret = PyUnicode_AsUTF8(object);
+		*ret = error_read_text(object);
 	return object == Py_None || *ret ? 0 : -1;
 }
 

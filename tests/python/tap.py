@@ -55,7 +55,11 @@ class TestCase(unittest.TestCase):
         self.addCleanup(self._check_nothing_is_left)
 
     def _check_nothing_is_left(self):
-        self.eventually(lambda: shmd.list() == [], f"what is left: {shmd.list()}")
+        try:
+            self.eventually(lambda: shmd.list() == [], f"what is left: {shmd.list()}")
+        finally:
+            for info in shmd.list("*"):
+                shmd.unlink(info.name)
 
     def eventually(self, condition, message=None):
         """What other processes bring about: asks until it is so."""

@@ -197,14 +197,17 @@ def their_tests():
 
     class Theirs(theirs.ProcessesMixin, theirs._TestSharedMemory, tap.TestCase):
         TYPE = "processes"
-        # It tells the resource tracker to forget what it has never heard of.
+        # These are about the resource tracker, of other processes, too.
         test_shared_memory_cleaned_after_process_termination = None
+        test_shared_memory_tracking = None
+        test_shared_memory_untracking = None
 
         def setUp(self):
             super().setUp()
             shmd.install()
             self.addCleanup(shmd.uninstall)
 
+    Theirs.__qualname__ = "Theirs"
     return Theirs
 
 

@@ -74,6 +74,8 @@ class Memory(tap.TestCase):
                 if isinstance(theirs, ValueError):
                     self.assertEqual(str(ours), str(theirs))
         self.assertRaises(ValueError, shmd.SharedMemory, "nu\0l")
+        for call in (shmd.unlink, shmd.show, shmd.list, shmd.events):
+            self.assertRaises(ValueError, call, "nu\0l")
         self.assertRaises(OverflowError, shmd.SharedMemory, "x", True, 1 << 70)
 
     def test_wrong_options_are_refused(self):
