@@ -120,6 +120,17 @@ class Events(tap.TestCase):
 
         self.assertEqual(asyncio.run(main()), KINDS)
 
+    def test_asyncio_has_one_reader(self):
+        async def main():
+            first = asyncio.ensure_future(self.events.__anext__())
+            await asyncio.sleep(0)
+            with self.assertRaises(RuntimeError):
+                await asyncio.wait_for(self.events.__anext__(), 20)
+            self.cause()
+            return await asyncio.wait_for(first, 20)
+
+        self.assertEqual(asyncio.run(main()).kind, "created")
+
     def test_asyncio_can_be_cancelled_and_go_on(self):
         async def main():
             with self.assertRaises(asyncio.TimeoutError):
