@@ -119,14 +119,17 @@ static void open_many(void)
 /* Names that begin so are the C library's, also to close and to unlink. */
 static void native_ones(void)
 {
-	const char *name = "/shmd-preload-test";
-	sem_t *sem = sem_open(name, O_CREAT | O_EXCL, 0600, 1);
+	char name[64], path[80];
 
+	snprintf(name, sizeof(name), "/shmd-preload-test-%d", (int)getpid());
+	snprintf(path, sizeof(path), "/dev/shm/sem.%s", name + 1);
+	sem_t *sem = sem_open(name, O_CREAT | O_EXCL, 0600, 1);
 	must(sem != SEM_FAILED);
-	must(access("/dev/shm/sem.shmd-preload-test", F_OK) == 0);
+	must(access(path, F_OK) == 0);
 	must(sem_wait(sem) == 0 && sem_trywait(sem) < 0 && errno == EAGAIN);
-	must(sem_post(sem) == 0 && sem_close(sem) == 0 && sem_unlink(name) == 0);
-	must(access("/dev/shm/sem.shmd-preload-test", F_OK) < 0);
+	must(sem_post(sem) == 0);
+	must(sem_unlink(name) == 0 && access(path, F_OK) < 0);
+	must(sem_close(sem) == 0);
 }
 
 /* Until told to go on; those whom nobody has open any more go. */
