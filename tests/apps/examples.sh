@@ -49,5 +49,14 @@ ok "shmd, its lock" "$whole" run -- "$PYTHON" "$examples/turns_shmd.py"
 ok "shmd, published" "$whole" run -- "$PYTHON" "$examples/turns_publish.py"
 ok "what a killed one leaves, before and after" "nothing is left" leaks
 rm -f "$said.leak"
+ok "frames are published to readers of any speed" " 0 bad" run -- "$PYTHON" "$examples/frames.py"
+ok "asyncio is told of a death" "reaped: victim" run -- "$PYTHON" "$examples/watch.py"
+if "$PYTHON" -c 'import numpy' 2>/dev/null; then
+  ok "ten workers share an array, and one is killed" "the sums are right" \
+    run -- "$PYTHON" "$examples/pool.py"
+else
+  passed=$((passed + 1))
+  echo "ok $((passed + failed)) - ten workers share an array # SKIP there is no numpy"
+fi
 echo "1..$((passed + failed))"
 [ "$failed" -eq 0 ]
