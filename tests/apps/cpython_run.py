@@ -14,6 +14,7 @@ import fnmatch
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import unittest
@@ -78,6 +79,8 @@ def select(suite, patterns, slow):
 
 
 def main(results, method, install, pattern, slow_file=None):
+    # Ignored where a shell started us in the background, and tests are about it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if install == "install":
         import shmd
         shmd.install()
