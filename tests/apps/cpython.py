@@ -170,7 +170,7 @@ class Comparison:
             bad = [f"{test}: {result['detail']}" for test, result in self.bare[method].items()
                    if result["outcome"] in ("error", "failure")]
             self.rig.ok(not bad, f"bare, {method}: no test fails", *bad)
-        wanted = [mode for mode in self.options.modes.split(",") if mode != "bare"]
+        wanted = [mode for mode in self.options.modes.split(",") if mode not in ("", "bare")]
         for mode in self.rig.modes(wanted):
             everything = self.run_mode(mode, methods)
             for method in methods:
