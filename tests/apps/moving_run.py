@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from multiprocessing import shared_memory
 from multiprocessing.managers import SharedMemoryManager
 
@@ -34,12 +35,23 @@ def drop(name):
         pass
 
 
+def await_daemon(name):
+    """What the daemon has to find out takes it a moment; to look by opening it would keep it."""
+    end = time.monotonic() + 10
+    while "SHMD_SOCKET" in os.environ and time.monotonic() < end:
+        out = subprocess.run([os.environ["SHMDCTL"], "--json", "list", name], stdout=subprocess.PIPE,
+                             check=True).stdout
+        segments = json.loads(out)["segments"]
+        if not segments or segments[0]["lingering"]:
+            break
+
+
 def closed_and_opened():
     """Made and closed, by this very process, and opened again."""
     segment = shared_memory.SharedMemory(create=True, size=10)
     segment.close()
-    # What the daemon has to find out takes it a moment.
-    there = all(is_there(segment.name) for _ in range(2000))
+    await_daemon(segment.name)
+    there = is_there(segment.name)
     drop(segment.name)
     return there
 
@@ -47,8 +59,7 @@ def closed_and_opened():
 def closed_and_unlinked():
     segment = shared_memory.SharedMemory(create=True, size=10)
     segment.close()
-    for _ in range(200):
-        pass
+    await_daemon(segment.name)
     try:
         segment.unlink()
     except FileNotFoundError:

@@ -13,6 +13,7 @@ and prints TAP. A mode whose part is not built is skipped, unless $SHMD_APPS_REQ
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,8 @@ class Rig:
         self.shmdctl = os.path.join(self.build, "shmdctl")
         self.number = 0
         self.failed = 0
+        # Who is asked to end clears up, too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
     # --- modes --------------------------------------------------------------------------------
 
