@@ -260,6 +260,7 @@ run_reports_lost() {
   status 0 ctl run --report -- sh -c '
     kill -STOP "$PPID"
     "$0" 5000 >/dev/null
+    while "$SHMDCTL" --json list "publish-*" | grep -q "\"id\""; do :; done
     kill -CONT "$PPID"' "$top_builddir/examples/publish" &&
     says "run: 1 more was reaped, whose names were not heard in time" &&
     [ "$(wc -l <"$dir/said")" -eq 1 ]
