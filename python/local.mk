@@ -6,6 +6,7 @@ PYTHON_MODULES = \
 	python/shmd/__init__.py python/shmd/__init__.pyi \
 	python/shmd/__main__.py \
 	python/shmd/_events.py \
+	python/shmd/_family.py \
 	python/shmd/_install.py \
 	python/shmd/_lists.py \
 	python/shmd/_memory.py \

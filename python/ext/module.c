@@ -15,6 +15,7 @@ static PyMethodDef functions[] = {
 	{"clients", query_clients, METH_NOARGS, NULL},
 	{"connect", connection_connect, METH_O, NULL},
 	{"create", segment_create, METH_VARARGS, NULL},
+	{"hand_over", segment_hand_over, METH_O, NULL},
 	{"list", query_list, METH_O, NULL},
 	{"show", query_show, METH_O, NULL},
 	{"status", query_status, METH_NOARGS, NULL},

@@ -120,6 +120,7 @@ int segment_check(struct segment_object *self);
 
 /* The calls that make one: create(...), attach(...), wait(...), and unlink(name). */
 PyObject *segment_create(PyObject *module, PyObject *args);
+PyObject *segment_hand_over(PyObject *module, PyObject *pid);
 PyObject *segment_attach(PyObject *module, PyObject *args);
 PyObject *segment_wait(PyObject *module, PyObject *args);
 PyObject *segment_unlink_name(PyObject *module, PyObject *name);

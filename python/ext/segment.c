@@ -341,7 +341,7 @@ static int read_options(const char *lifetime, double linger, long permits,
 	return 0;
 }
 
-/* create(name or None, size, mode, lifetime, linger, permits, may_exist) */
+/* create(name or None, size, mode, lifetime, linger, permits, may_exist, heir) */
 PyObject *segment_create(PyObject *module, PyObject *args)
 {
 	struct module_state *state = module_state(module);
@@ -355,8 +355,8 @@ PyObject *segment_create(PyObject *module, PyObject *args)
 	PyObject *ret;
 	int result, may_exist;
 
-	if (!PyArg_ParseTuple(args, "znIsdlp:create", &name, &size, &options.mode, &lifetime,
-			      &linger, &permits, &may_exist) ||
+	if (!PyArg_ParseTuple(args, "znIsdlpi:create", &name, &size, &options.mode, &lifetime,
+			      &linger, &permits, &may_exist, &options.heir) ||
 	    read_options(lifetime, linger, permits, &options) < 0)
 		return NULL;
 	if (may_exist)
@@ -371,6 +371,25 @@ PyObject *segment_create(PyObject *module, PyObject *args)
 					      : segment_wrap(state, connection, segment);
 	Py_DECREF(connection);
 	return ret;
+}
+
+/* hand_over(pid) */
+PyObject *segment_hand_over(PyObject *module, PyObject *pid)
+{
+	struct connection_object *connection;
+	long heir = PyLong_AsLong(pid);
+	int result;
+
+	if (heir == -1 && PyErr_Occurred())
+		return NULL;
+	connection = connection_get(module_state(module));
+	if (!connection)
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS result = shmd_hand_over(connection->shmd, (pid_t)heir);
+	Py_END_ALLOW_THREADS Py_DECREF(connection);
+	if (result < 0)
+		return error_raise(result);
+	Py_RETURN_NONE;
 }
 
 static PyObject *wrap_attached(struct module_state *state, struct connection_object *connection,

@@ -3,7 +3,7 @@
 
 import os
 
-from . import _shmd
+from . import _family, _shmd
 
 # What options are where the caller says nothing. install() may set others.
 defaults = {"lifetime": "clients", "linger": 0}
@@ -18,7 +18,9 @@ class SharedMemory:
 
       - It does not outlive its users. The resource tracker is not needed, and knows nothing of it.
       - So memory that nobody has open any more is gone: who creates it, closes it and has others attach
-        it later says linger= or lifetime=. unlink() after close() is no error all the same.
+        it later says linger= or lifetime=. unlink() after close() is no error all the same. But what a
+        process of multiprocessing makes, and closes, is kept for the one that started it, as long as that
+        lives; unless it is killed with the memory open.
       - The size is exact, never rounded, and nobody can change it.
       - Dropped without close(), it closes when the last buffer and lock made of it are gone, too.
 
@@ -85,7 +87,7 @@ class SharedMemory:
         if name is None:
             self._create_unnamed(options)
         elif self._flags & os.O_EXCL:
-            self._set(_shmd.create(name, *options, False), "/" + name)
+            self._set(_shmd.create(name, *options, False, _family.heir()), "/" + name)
         else:
             self._set(_create_or_attach(name, options), "/" + name)
 
@@ -102,7 +104,7 @@ class SharedMemory:
         while True:
             name = shared_memory._make_filename()
             try:
-                segment = _shmd.create(name, *options, False)
+                segment = _shmd.create(name, *options, False, _family.heir())
             except FileExistsError:
                 continue
             return self._set(segment, name)
@@ -120,7 +122,7 @@ class SharedMemory:
         if linger is None:
             linger = defaults["linger"] if lifetime != "persistent" else 0
         mode = cls._mode if mode is None else mode
-        return cls._wrap(_shmd.create(None, size, mode, lifetime, linger, permits, False), None)
+        return cls._wrap(_shmd.create(None, size, mode, lifetime, linger, permits, False, 0), None)
 
     @classmethod
     def _wrap(cls, segment, name):
@@ -250,7 +252,7 @@ def _create_or_attach(name, options):
     """What subclasses ask for whose _flags have O_CREAT without O_EXCL; without a size, it must exist."""
     if options[0] == 0:
         return _shmd.attach(name, False)
-    return _shmd.create(name, *options, True)
+    return _shmd.create(name, *options, True, _family.heir())
 
 
 def _attach_readonly(cls, name):

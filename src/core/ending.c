@@ -99,7 +99,7 @@ void ending_drop_name(struct registry *registry, struct segment *segment)
 {
 	record_note(&registry->record, segment);
 	ending_release_binding(segment);
-	heir_drop(segment);
+	heir_drop(registry, segment);
 	segment->owner = NULL;
 	if (segment->name[0]) {
 		HASH_DELETE(by_name, registry->by_name, segment);
@@ -172,10 +172,8 @@ static bool wait_for_closing(struct registry *registry, struct segment *segment,
 }
 
 /* Whether nobody has the memory any more. If somebody has, the test comes back by itself. */
-static bool test_unused(struct registry *registry, struct segment *segment, uint64_t now)
+static bool ask_unused(struct registry *registry, struct segment *segment, uint64_t now)
 {
-	if (segment->n_attachments > 0 || segment->ledger.n_kept > 0 || segment->heir)
-		return false;
 	if (!registry->has_leases)
 		return true;
 	switch (segment_ask_use(segment)) {
@@ -190,6 +188,15 @@ static bool test_unused(struct registry *registry, struct segment *segment, uint
 		return false;
 	}
 	return false;
+}
+
+/* The same, and nobody is going to have it by its name. */
+static bool test_unused(struct registry *registry, struct segment *segment, uint64_t now)
+{
+	if (segment->n_attachments > 0 || segment->ledger.n_kept > 0 ||
+	    (segment->heir && !segment->next_heir))
+		return false;
+	return ask_unused(registry, segment, now) && !heir_keeps(registry, segment);
 }
 
 /* An anonymous segment can be picked up by nobody, so it does not outlive its users. */

@@ -44,7 +44,7 @@ void estate_fini(struct estate *estate)
 	DL_FOREACH_SAFE2 (estate->lockers, locker, next, estate_next)
 		locker_free(locker);
 	while (estate->kept)
-		heir_drop(estate->kept);
+		heir_fini(estate->kept);
 	estate_unlist(estate);
 }
 

@@ -155,8 +155,8 @@ static int create(struct registry *registry, struct session *session, const stru
 		return r;
 	ret->segment = segment;
 	ret->is_new = true;
-	if (what->is_kept && session->estate)
-		heir_set(segment, session->estate);
+	if (what->of.heir && session->estate)
+		heir_begin(segment, session->estate, what->of.heir);
 	/* Its creator is its first user, and may be gone by then. */
 	ending_enqueue(registry, segment);
 	statistics_count(&registry->statistics, STATISTIC_CREATED);

@@ -287,6 +287,7 @@ static void write_segment(struct record *record, struct segment *segment)
 		.flags = flags_of(segment),
 		.heir = segment->heir ? (uint32_t)segment->heir->pid : 0,
 		.heir_start = segment->heir ? segment->heir->start : 0,
+		.next_heir = (uint32_t)segment->next_heir,
 	};
 
 	text_copy(row.name, sizeof(row.name), segment->name);

@@ -97,7 +97,7 @@ struct record_segment {
 	char rule[TALLY_NAME_MAX + 8]; /* of the policy, in which it counts */
 	uint64_t heir_start;           /* of the process that it is kept for; 0: unknown */
 	uint32_t heir;                 /* its pid; 0: for none */
-	uint32_t reserved;
+	uint32_t next_heir;            /* who follows; 0: nobody */
 };
 
 /* What a session did last of these, and the request's number. */

@@ -284,11 +284,11 @@ int registry_check_attach(const struct segment *segment, const struct credential
 
 /* The new segment's first attachment, its creator's. */
 static int grant_new(struct registry *registry, struct session *session, struct segment *segment,
-		     bool wants_reader, struct grant *ret, struct refusal *why)
+		     const struct creation *what, struct grant *ret, struct refusal *why)
 {
-	_cleanup_close_ int reader = wants_reader ? memory_reopen(segment->fd, true) : -1;
+	_cleanup_close_ int reader = what->reader ? memory_reopen(segment->fd, true) : -1;
 
-	if (wants_reader && reader < 0)
+	if (what->reader && reader < 0)
 		return refuse_errno(why, reader, "open the segment's memory for reading");
 	int r = entering_attach(registry, session, segment, false, ret, why);
 	if (r != 0)
@@ -297,6 +297,8 @@ static int grant_new(struct registry *registry, struct session *session, struct 
 	ret->is_new = true;
 	if (segment->lifetime == LIFETIME_OWNER)
 		segment->owner = session;
+	if (what->heir && segment->name[0] && session->estate)
+		heir_begin(segment, session->estate, what->heir);
 	record_note(&registry->record, segment);
 	return 0;
 }
@@ -326,7 +328,7 @@ static int create_new(struct registry *registry, struct session *session,
 		return r;
 	}
 	record_next_id(&registry->record, ++registry->next_id);
-	r = grant_new(registry, session, segment, what->reader, ret, why);
+	r = grant_new(registry, session, segment, what, ret, why);
 	if (r != 0) {
 		ending_drop_name(registry, segment);
 		registry_forget(registry, segment);
@@ -552,33 +554,11 @@ static struct segment *segment_of_ledger(const struct ledger *ledger)
 	return (struct segment *)((char *)ledger - offsetof(struct segment, ledger));
 }
 
-/* Nobody picks up any more what was kept for it. */
-static void disinherit(struct registry *registry, struct estate *estate)
-{
-	while (estate->kept) {
-		ending_enqueue(registry, estate->kept);
-		heir_drop(estate->kept);
-	}
-}
-
-void registry_bequeath(struct registry *registry, struct session *session, struct estate *heir)
-{
-	struct estate *from = session->estate;
-
-	if (!from || from == heir)
-		return;
-	while (heir && from->kept) {
-		ending_enqueue(registry, from->kept);
-		heir_set(from->kept, heir);
-	}
-	disinherit(registry, from);
-}
-
 void registry_bury(struct registry *registry, struct estate *estate)
 {
 	struct locker *locker;
 
-	disinherit(registry, estate);
+	heir_release(registry, estate);
 	DL_FOREACH2 (estate->lockers, locker, estate_next) {
 		ledger_note_death(locker);
 		ending_enqueue(registry, segment_of_ledger(locker->ledger));

@@ -47,7 +47,8 @@ struct registry {
 	struct segment *unused;  /* to be closed */
 	struct estate *emptied;  /* that hold nothing any more */
 	struct lineage *lineages;
-	struct reaped reaped; /* of our own user's */
+	struct reaped reaped;     /* of our own user's */
+	struct segment *put_down; /* by their makers, for whom they named */
 	struct waits waits;
 	struct journal journal;
 };
@@ -114,7 +115,6 @@ struct opening {
 	int flags;          /* its access, O_CREAT, O_EXCL and O_TRUNC */
 	struct creation of; /* its name, and what is created if there is none */
 	gid_t gid;          /* of what is created */
-	bool is_kept;       /* for the session's process, if it is created (heir.h) */
 };
 
 struct opened {
@@ -127,6 +127,11 @@ struct opened {
  * daemon's own user only. 0, a refusal, or -errno. */
 int registry_open(struct registry *registry, struct session *session, const struct opening *what,
 		  uint64_t now, struct opened *ret, struct refusal *why);
+
+/* A segment that its maker has put down, and which process is to have it by its name; NULL if there is none.
+ * registry_inherit() follows with that process's estate, or NULL: it has ended. */
+struct segment *registry_take_put_down(struct registry *registry, pid_t *ret_heir);
+void registry_inherit(struct registry *registry, struct segment *segment, struct estate *heir);
 
 /* The session's process ends by itself: what is kept for it is kept for that one from now on. NULL: for
  * nobody. */

@@ -299,12 +299,12 @@ void restore_bonds(struct registry *registry, uint64_t id, struct session *owner
 		DL_APPEND2(publisher->published, segment, published_prev, published_next);
 }
 
-void restore_heir(struct registry *registry, uint64_t id, struct estate *heir)
+void restore_heir(struct registry *registry, uint64_t id, struct estate *heir, pid_t next)
 {
 	struct segment *segment = registry_by_id(registry, id);
 
-	if (segment && segment_is_posix(segment) && segment->name[0])
-		heir_set(segment, heir);
+	if (segment && segment->name[0])
+		heir_begin(segment, heir, next);
 }
 
 void restore_finish(struct registry *registry)

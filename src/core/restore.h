@@ -43,6 +43,6 @@ bool restore_let_go(struct registry *registry, struct session *session, unsigned
 void restore_session(struct registry *registry, struct session *from, struct session *to);
 
 /* The segment is kept for that process (heir.h). */
-void restore_heir(struct registry *registry, uint64_t id, struct estate *heir);
+void restore_heir(struct registry *registry, uint64_t id, struct estate *heir, pid_t next);
 
 #endif

@@ -183,7 +183,7 @@ struct segment *segment_free(struct segment *segment, const struct instance *ins
 		return NULL;
 	int fds[2];
 
-	heir_drop(segment);
+	heir_fini(segment);
 	ledger_fini(&segment->ledger);
 	semaphore_unlink(&segment->semaphore, instance);
 	segment_give_descriptors(segment, fds);

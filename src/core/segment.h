@@ -54,6 +54,7 @@ struct creation {
 	bool readers_lock;
 	bool huge;
 	bool open_existing;
+	pid_t heir; /* whom it is to be kept for by its name (heir.h); 0: nobody */
 	enum segment_kind kind;
 	unsigned value; /* of a semaphore of POSIX's */
 	bool reader;    /* a read-only description for its creator, too; without a name only */
@@ -111,8 +112,11 @@ struct segment {
 	struct segment_keeping keeping;
 	struct tally_share rule_share; /* in the rule of the policy that gave it its name */
 
-	struct estate *heir; /* for which it is kept, though nobody has it; NULL: for none */
+	struct estate *heir; /* the process for which it is kept; NULL: for none */
+	pid_t next_heir;     /* that is its maker, and this one follows; 0: none does */
 	struct segment *kept_prev, *kept_next; /* in heir->kept */
+	bool is_put_down;                      /* its maker lives, and nobody has it */
+	struct segment *put_prev, *put_next;   /* in registry->put_down */
 
 	struct watch_item watch;     /* while its clients are gone and its memory is not */
 	struct heap_item timer;      /* end of its linger, or the next test */

@@ -69,10 +69,15 @@ static bool is_still_ours(const struct shmd *connection)
 
 void connection_note_socket(struct shmd *connection)
 {
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
 	struct stat st;
 
 	if (connection->aside.lowest_fd == 0 || fstat(connection->socket, &st) < 0)
 		return;
+	if (getsockopt(connection->socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		peer.uid = (uid_t)-1;
+	connection->aside.daemon = peer.uid;
 	connection->aside.device = st.st_dev;
 	connection->aside.inode = st.st_ino;
 }

@@ -24,7 +24,8 @@ struct aside {
 	int lowest_fd; /* of its socket; 0: the program knows of it */
 	dev_t device;  /* which file the socket is */
 	ino_t inode;
-	uid_t uid; /* of this process when it connected, and the daemon's */
+	uid_t uid;    /* of this process when it connected, */
+	uid_t daemon; /* and of the daemon that there is now */
 };
 
 struct shmd {

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,23 +23,31 @@ static int not_to_be_asked(const char *why)
 
 /* --- the connection --------------------------------------------------------------------------- */
 
-/* Its files are to be this process's own. */
-static int check_daemon(const struct shmd *connection)
+/* Its files are to be this process's own. A program may have become another user since it connected, and the
+ * daemon would not know; and another daemon may have taken its place. */
+static int check_users(const struct shmd *connection)
 {
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
+	uid_t uid = geteuid();
 
-	if (getsockopt(connection->socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		return -ENOTCONN;
-	return peer.uid == geteuid() ? 0 : not_to_be_asked("the daemon is another user's");
+	return connection->aside.uid == uid && connection->aside.daemon == uid
+		       ? 0
+		       : not_to_be_asked("the daemon is another user's");
+}
+
+/* It says nothing of the daemon. */
+static bool is_own_shortage(int r)
+{
+	return r == -EMFILE || r == -ENOMEM;
 }
 
 int posix_connect(struct shmd **ret)
 {
 	struct shmd *connection;
-	if (connection_new_aside(&connection) < 0)
-		return -ENOTCONN;
-	if (check_daemon(connection) < 0) {
+	int r = connection_new_aside(&connection);
+
+	if (r < 0)
+		return is_own_shortage(r) ? r : -ENOTCONN;
+	if (check_users(connection) < 0) {
 		shmd_disconnect(connection);
 		return -ENOTCONN;
 	}
@@ -48,15 +55,14 @@ int posix_connect(struct shmd **ret)
 	return 0;
 }
 
-/* A program may have become another user since it connected, and the daemon would not know. */
 static int enter(struct shmd *connection)
 {
 	connection_look_after_socket(connection);
-	if (connection_enter(connection) < 0)
-		return -ENOTCONN;
-	return geteuid() == connection->aside.uid
-		       ? 0
-		       : not_to_be_asked("the daemon is the user's that this process was");
+	int r = connection_enter(connection);
+
+	if (r < 0)
+		return is_own_shortage(r) ? r : -ENOTCONN;
+	return check_users(connection);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -83,8 +89,7 @@ static uint32_t flags_on_wire(const struct posix_request *request)
 	       (request->oflag & O_CREAT ? WIRE_OPEN_CREATE : 0) |
 	       (request->oflag & O_EXCL ? WIRE_OPEN_EXCLUSIVE : 0) |
 	       (request->oflag & O_TRUNC ? WIRE_OPEN_TRUNCATE : 0) |
-	       (request->kind == POSIX_SEMAPHORE ? WIRE_OPEN_SEMAPHORE : 0) |
-	       (request->keep ? WIRE_OPEN_KEEP : 0);
+	       (request->kind == POSIX_SEMAPHORE ? WIRE_OPEN_SEMAPHORE : 0);
 }
 
 static int fill_open(const struct posix_request *request, struct wire_open *ret)
@@ -94,6 +99,7 @@ static int fill_open(const struct posix_request *request, struct wire_open *ret)
 	ret->lifetime = (uint32_t)request->lifetime;
 	ret->linger_ms = request->lifetime == SHMD_LIFETIME_PERSISTENT ? 0 : request->linger_ms;
 	ret->value = request->value;
+	ret->heir = (uint32_t)request->heir;
 	if (request->oflag & O_CREAT)
 		ret->gid = getegid();
 	return fill_name(ret->name, request->kind, request->name);
@@ -180,10 +186,8 @@ static bool is_idle(struct shmd *connection)
 
 int posix_bequeath(struct shmd *connection, pid_t heir)
 {
-	struct wire_bequeath request = {.pid = (uint32_t)heir};
-	struct call call = {.op = WIRE_BEQUEATH, .body = &request, .body_size = sizeof(request)};
 	connection_look_after_socket(connection);
-	return is_idle(connection) ? translate(call_perform(connection, &call)) : -EAGAIN;
+	return is_idle(connection) ? translate(shmd_hand_over(connection, heir)) : -EAGAIN;
 }
 
 /* --- permits ---------------------------------------------------------------------------------- */

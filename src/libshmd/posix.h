@@ -5,7 +5,8 @@
  * more ends, or lingers. The memory is as shm_open(3) would give it: its users may change its size and mode.
  *
  * All of these return 0 or a negative errno, that which POSIX's function has where it has one, and
- * -ENOTCONN: no daemon of this process's own user can be asked.
+ * -ENOTCONN: no daemon of this process's own user can be asked. What this process is short of, to connect, is
+ * -EMFILE or -ENOMEM.
  */
 #ifndef LIBSHMD_POSIX_H
 #define LIBSHMD_POSIX_H
@@ -29,7 +30,7 @@ struct posix_request {
 	unsigned value; /* of a new semaphore */
 	enum shmd_lifetime lifetime; /* of a new one: SHMD_LIFETIME_CLIENTS or _PERSISTENT */
 	unsigned linger_ms;
-	bool keep; /* a new one, also when nobody has it, as long as this process lives */
+	pid_t heir; /* of a new one; as of struct shmd_options */
 };
 
 struct posix_answer {
@@ -51,9 +52,8 @@ int posix_open(struct shmd *connection, const struct posix_request *request,
 
 int posix_unlink(struct shmd *connection, enum posix_kind kind, const char *name);
 
-/* This process ends by itself, and what is kept for it is to be kept for that one, as long as that lives: POSIX's
- * programs hand things over by name alone. -ENOENT: it has ended; -EAGAIN: the connection is not this process's own,
- * or another call is under way, perhaps one that a signal handler has interrupted to call this. */
+/* As shmd_hand_over(), for a process at its very end. -EAGAIN: the connection is not this process's own, or another
+ * call is under way, perhaps one that a signal handler has interrupted to call this. */
 int posix_bequeath(struct shmd *connection, pid_t heir);
 
 /*

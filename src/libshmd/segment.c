@@ -319,6 +319,9 @@ static int fill_create(const char *name, size_t size, const struct shmd_options 
 		return error_set(-EINVAL, "there is no lifetime %u", (unsigned)options->lifetime);
 	ret->size = size;
 	ret->mode = options->mode;
+	if (options->heir < 0)
+		return error_set(-EINVAL, "a process has no number %jd", (intmax_t)options->heir);
+	ret->heir = (uint32_t)options->heir;
 	/* enum shmd_lifetime and enum wire_lifetime count alike. */
 	ret->lifetime = (uint32_t)options->lifetime;
 	ret->linger_ms = options->linger_ms;
@@ -438,6 +441,16 @@ int shmd_unlink(struct shmd *connection, const char *name)
 	if (r == 0)
 		r = connection_enter(connection);
 	return r < 0 ? r : unlink_it(connection, &request, 0);
+}
+
+int shmd_hand_over(struct shmd *connection, pid_t heir)
+{
+	struct wire_bequeath request = {.pid = (uint32_t)heir};
+	struct call call = {.op = WIRE_BEQUEATH, .body = &request, .body_size = sizeof(request)};
+	int r = heir > 0 ? connection_enter(connection)
+			 : error_set(-EINVAL, "a process has no number %jd", (intmax_t)heir);
+
+	return r < 0 ? r : call_perform(connection, &call);
 }
 
 struct shmd_segment *shmd_detach(struct shmd_segment *segment)

@@ -70,12 +70,13 @@ struct shmd_options {
 	unsigned linger_ms; /**< milliseconds that it stays after its end; not persistent */
 	unsigned permits;   /**< the semaphore's first value, 1 to 2147483647 */
 	unsigned flags;     /**< SHMD_OPEN_EXISTING and the other flags of create */
+	pid_t heir; /**< 0, or whom it is handed over to by its name; see shmd_hand_over() */
 };
 
-/** 0600, SHMD_LIFETIME_CLIENTS, no linger, one permit, no flags. Also what NULL options mean. */
-#define SHMD_OPTIONS_INIT                                                         \
-	{                                                                         \
-		sizeof(struct shmd_options), 0600, SHMD_LIFETIME_CLIENTS, 0, 1, 0 \
+/** 0600, SHMD_LIFETIME_CLIENTS, no linger, one permit, no flags, no heir. Also what NULL options mean. */
+#define SHMD_OPTIONS_INIT                                                            \
+	{                                                                            \
+		sizeof(struct shmd_options), 0600, SHMD_LIFETIME_CLIENTS, 0, 1, 0, 0 \
 	}
 
 /**
@@ -257,6 +258,21 @@ int shmd_release(struct shmd_segment *segment);
  * @return 0; what shmd_acquire() is refused with; -ECONNRESET; -ENOTCONN after shmd_disconnect().
  */
 int shmd_keep_until_exit(struct shmd_segment *segment);
+
+/**
+ * Says that this process ends, and hands over by their names the segments that it created with options.heir.
+ *
+ * A worker that makes a segment, detaches it, tells its parent the name and ends, leaves a moment in which nobody
+ * has it. With an heir, a segment is kept, by its name, as long as this process lives; once nobody has it any more
+ * while this process lives, or when this function is called, for the heir instead, as long as that lives. A
+ * process that is killed with it in hand leaves nothing. Also hands on what was handed over to this process.
+ * Asks the daemon.
+ *
+ * @param heir  A process, usually the parent, by its number in the daemon's PID namespace.
+ * @return 0; -ENOENT: that process has ended; -EINVAL: not a number of a process; -ENOTSUP: the kernel has no
+ *         pidfds; -ECONNRESET; -ENOTCONN; in a forked child that has asked nothing yet, also as shmd_connect().
+ */
+int shmd_hand_over(struct shmd *connection, pid_t heir);
 
 /**
  * The last failure in this thread as one sentence, the daemon's own where it refused. Never NULL;

@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/types.h>
 #include <unistd.h>
 
 #include "preload/broker.h"
@@ -25,15 +24,17 @@ __attribute__((constructor)) static void note_start(void)
 	pthread_atfork(NULL, NULL, note_fork);
 }
 
-bool family_has_parent(void)
+pid_t family_parent(void)
 {
-	return parent != 0 && self == getpid();
+	return parent != 0 && self == getpid() ? parent : 0;
 }
 
 void family_hand_over(void)
 {
-	if (family_has_parent())
-		broker_hand_over(parent);
+	pid_t heir = family_parent();
+
+	if (heir)
+		broker_hand_over(heir);
 }
 
 /* exit(3), and the end of main(). */

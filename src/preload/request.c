@@ -36,8 +36,10 @@ static int describe(struct posix_request *request)
 		return r;
 	request->lifetime = options->lifetime;
 	request->linger_ms = options->linger_ms;
-	request->keep = family_has_parent();
-	return request->oflag & O_CREAT ? mask_apply(request->mode, &request->mode) : 0;
+	if (!(request->oflag & O_CREAT))
+		return 0;
+	request->heir = family_parent();
+	return mask_apply(request->mode, &request->mode);
 }
 
 int request_open(struct posix_request *request, const char *name, struct posix_answer *ret,

@@ -195,6 +195,7 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 		.readers_lock = create->flags & WIRE_READERS_LOCK,
 		.huge = create->flags & WIRE_HUGE_PAGES,
 		.open_existing = create->flags & WIRE_OPEN_EXISTING,
+		.heir = (pid_t)create->heir,
 		.reader = create->flags & WIRE_WANT_READER,
 	};
 	struct grant grant;
@@ -237,12 +238,12 @@ static int on_open(struct client *client, const void *body, struct reply *reply,
 	struct opening what = {
 		.flags = open_flags(open->flags),
 		.gid = open->gid,
-		.is_kept = open->flags & WIRE_OPEN_KEEP,
 		.of = {.name = open->name,
 		       .kind = semaphore ? SEGMENT_POSIX_SEMAPHORE : SEGMENT_POSIX_MEMORY,
 		       .size = semaphore ? sizeof(sem_t) : 0,
 		       .value = open->value,
 		       .mode = open->mode,
+		       .heir = (pid_t)open->heir,
 		       .lifetime = lifetime_of(open->lifetime),
 		       .linger_ns = open->linger_ms * NSEC_PER_MSEC},
 	};

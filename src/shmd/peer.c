@@ -68,20 +68,37 @@ void peer_command(pid_t pid, char *ret, size_t room)
 	text_make_printable(ret);
 }
 
-/* The 22nd field of proc_pid_stat(5). The second one is a name in parentheses, which may hold anything. */
-uint64_t peer_start(pid_t pid)
+/* A field of proc_pid_stat(5), counted from 1; the second one is a name in parentheses, which may hold anything.
+ * 0: it cannot be read. */
+static uint64_t read_stat(pid_t pid, int which)
 {
 	char file[32], text[1024];
-	uint64_t start = 0;
+	uint64_t value = 0;
 
 	snprintf(file, sizeof(file), "/proc/%d/stat", (int)pid);
 	_cleanup_close_ int fd = pid > 0 ? open(file, O_RDONLY | O_CLOEXEC) : -1;
 	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
 	const char *field = strrchr(text, ')');
-	for (int i = 2; field && i < 22; i++)
+	for (int i = 2; field && i < which; i++)
 		field = strchr(field + 1, ' ');
 	if (field)
-		sscanf(field, "%" SCNu64, &start);
-	return start;
+		sscanf(field, "%" SCNu64, &value);
+	return value;
+}
+
+uint64_t peer_start(pid_t pid)
+{
+	return read_stat(pid, 22);
+}
+
+/* PF_EXITING of linux/sched.h, which proc_pid_stat(5) shows: a process that ends has it before anything is taken
+ * from it. */
+#define EXITING 0x4
+
+bool peer_is_ending(pid_t pid)
+{
+	uint64_t flags = read_stat(pid, 9);
+
+	return flags == 0 || flags & EXITING;
 }

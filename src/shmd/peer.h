@@ -3,6 +3,7 @@
 #ifndef SHMD_PEER_H
 #define SHMD_PEER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -17,5 +18,8 @@ void peer_command(pid_t pid, char *ret, size_t room);
 
 /* When a process began, in the kernel's ticks: with the pid, which process it is. 0: it cannot be read. */
 uint64_t peer_start(pid_t pid);
+
+/* Whether a process is about to end, or has, or cannot be looked at: what it had may have gone by that. */
+bool peer_is_ending(pid_t pid);
 
 #endif

@@ -58,6 +58,11 @@ bool process_is_dead(const struct process *process)
 	return poll(&dead, 1, 0) == 1;
 }
 
+bool process_is_ending(const struct process *process)
+{
+	return process->pidfd < 0 || peer_is_ending(process->pid) || process_is_dead(process);
+}
+
 /* Connections are accepted in the order they were made, so one that comes with the number of a
  * process that we know, and that still lives, is that process's. */
 struct process *process_find(const struct process_table *table, pid_t pid)

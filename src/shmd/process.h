@@ -86,6 +86,9 @@ static inline struct process *process_of(const struct estate *estate)
 
 bool process_is_dead(const struct process *process);
 
+/* The same, or it is about to be: its files and mappings go before its pidfd tells. */
+bool process_is_ending(const struct process *process);
+
 /* The process's name, made printable; "" if it could not be read. Takes NULL. */
 const char *process_command(struct process *process);
 

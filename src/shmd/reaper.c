@@ -29,6 +29,7 @@
 
 struct reaper {
 	struct registry *registry;
+	struct process_table *processes;
 	struct store *store; /* NULL: there is none */
 	struct helper *helper;
 	int timerfd;        /* CLOCK_BOOTTIME, which libevent's own timers do not know */
@@ -91,6 +92,30 @@ static void put_processes(struct reaper *reaper)
 		process_put(process_of(estate));
 }
 
+/* What nobody has any more because its maker is being killed was not put down; and a parent that has ended in the
+ * meantime inherits nothing. */
+static struct process *find_heir(struct reaper *reaper, const struct segment *segment, pid_t pid)
+{
+	struct process *process = NULL;
+
+	if (!process_is_ending(process_of(segment->heir)) &&
+	    process_get_by_pid(reaper->processes, pid, &process) == 0)
+		process->estate.start = process_start(process);
+	return process;
+}
+
+static void hand_over(struct reaper *reaper)
+{
+	struct segment *segment;
+	pid_t pid;
+
+	while ((segment = registry_take_put_down(reaper->registry, &pid))) {
+		struct process *heir = find_heir(reaper, segment, pid);
+		registry_inherit(reaper->registry, segment, heir ? &heir->estate : NULL);
+		process_put(heir);
+	}
+}
+
 static void set_timer(struct reaper *reaper)
 {
 	uint64_t deadline = registry_next_deadline(reaper->registry);
@@ -105,6 +130,7 @@ static void set_timer(struct reaper *reaper)
 
 void reaper_kick(struct reaper *reaper)
 {
+	hand_over(reaper);
 	if (reaper->registry->queue)
 		turn_ask(&reaper->turn);
 	close_unused(reaper);
@@ -181,13 +207,14 @@ static int start(struct reaper *reaper, struct event_base *loop)
 }
 
 int reaper_new(struct reaper **ret, struct event_base *loop, struct turns *turns,
-	       struct registry *registry)
+	       struct registry *registry, struct process_table *processes)
 {
 	struct reaper *reaper = calloc(1, sizeof(*reaper));
 
 	if (!reaper)
 		return -ENOMEM;
 	reaper->registry = registry;
+	reaper->processes = processes;
 	reaper->timerfd = -1;
 	turn_init(&reaper->turn, turns, serve);
 	int r = start(reaper, loop);

@@ -10,12 +10,13 @@
 #include "core/registry.h"
 
 struct event_base;
+struct process_table;
 struct reaper;
 struct store;
 struct turns;
 
 int reaper_new(struct reaper **ret, struct event_base *loop, struct turns *turns,
-	       struct registry *registry);
+	       struct registry *registry, struct process_table *processes);
 
 /* From now on segments are stored there, too; what is large is taken out before the helper closes it. */
 void reaper_set_store(struct reaper *reaper, struct store *store);

@@ -298,7 +298,7 @@ static int restore_heir_of(struct server *server, const struct record_segment *r
 	if (r < 0)
 		return r;
 	process->estate.start = process->start;
-	restore_heir(server->registry, row->id, &process->estate);
+	restore_heir(server->registry, row->id, &process->estate, (pid_t)row->next_heir);
 	process_put(process);
 	return 0;
 }

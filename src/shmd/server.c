@@ -299,7 +299,8 @@ static int set_up(struct server *server, struct image *image)
 	if (r == 0)
 		r = process_table_init(&server->processes, &server->registry->emptied);
 	if (r == 0)
-		r = reaper_new(&server->reaper, server->loop, &server->turns, server->registry);
+		r = reaper_new(&server->reaper, server->loop, &server->turns, server->registry,
+			       &server->processes);
 	if (r == 0)
 		r = closer_new(&server->closer, server->loop, on_closer_full, server);
 	if (r == 0)

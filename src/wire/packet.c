@@ -39,7 +39,7 @@ static const char *check_hello(const void *body)
 static const char *check_create(const void *body)
 {
 	const struct wire_create *create = body;
-	const char *why = check_flags(create->flags, WIRE_CREATE_FLAGS, create->reserved);
+	const char *why = check_flags(create->flags, WIRE_CREATE_FLAGS, 0);
 
 	if (why)
 		return why;
@@ -47,6 +47,8 @@ static const char *check_create(const void *body)
 		return "an unknown lifetime is asked for";
 	if (create->mode & ~0777u)
 		return "a mode has more than permission bits";
+	if (create->heir > INT32_MAX)
+		return "a process has no such number";
 	return check_string(create->name, WIRE_NAME_SIZE);
 }
 
@@ -63,7 +65,7 @@ static const char *check_attach(const void *body)
 static const char *check_open(const void *body)
 {
 	const struct wire_open *open = body;
-	const char *why = check_flags(open->flags, WIRE_OPEN_FLAGS, 0);
+	const char *why = check_flags(open->flags, WIRE_OPEN_FLAGS, open->reserved);
 
 	if (why)
 		return why;
@@ -73,6 +75,8 @@ static const char *check_open(const void *body)
 		return "an unknown lifetime is asked for";
 	if (open->mode & ~07777u)
 		return "a mode has more than permission bits";
+	if (open->heir > INT32_MAX)
+		return "a process has no such number";
 	return check_string(open->name, WIRE_NAME_SIZE);
 }
 

@@ -168,7 +168,13 @@ enum wire_lifetime {
 #define WIRE_WAIT_FLAGS   (WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE)
 #define WIRE_ATTACH_FLAGS (WIRE_WAIT_FLAGS | WIRE_POSIX)
 
-/* An empty name makes an anonymous segment. */
+/*
+ * An empty name makes an anonymous segment. `heir` is for programs that hand over by name alone, where a worker
+ * makes a segment, lets go of it and ends, before its parent, which is the heir, has the next one attach it: a
+ * process, by its number in the daemon's PID namespace. What is created is kept for it, as long as it lives, once
+ * nobody has it any more while its maker lives; or when the maker says that it ends (WIRE_BEQUEATH). With a name
+ * only. 0: it is handed over to nobody.
+ */
 struct wire_create {
 	uint64_t size;
 	uint32_t mode;
@@ -176,7 +182,7 @@ struct wire_create {
 	uint32_t linger_ms;
 	uint32_t permits; /* zero with WIRE_NO_SEMAPHORE */
 	uint32_t flags;
-	uint32_t reserved;
+	uint32_t heir;
 	char name[WIRE_NAME_SIZE];
 };
 
@@ -197,8 +203,7 @@ struct wire_attach {
 #define WIRE_OPEN_EXCLUSIVE (1u << 3) /* with the one before: there must be none */
 #define WIRE_OPEN_TRUNCATE  (1u << 4) /* to no bytes */
 #define WIRE_OPEN_SEMAPHORE (1u << 5) /* what is created begins with a sem_t, and is as long */
-#define WIRE_OPEN_KEEP      (1u << 6) /* what is created is kept while the caller's process lives */
-#define WIRE_OPEN_FLAGS     ((1u << 7) - 1)
+#define WIRE_OPEN_FLAGS     ((1u << 6) - 1)
 
 /*
  * What open(2) does for shm_open(3) and sem_open(3), for a program that knows nothing of us: only of the
@@ -213,6 +218,8 @@ struct wire_open {
 	uint32_t linger_ms;
 	uint32_t value; /* of a semaphore */
 	uint32_t gid;   /* of the file, if the daemon may give it */
+	uint32_t heir;  /* as of wire_create */
+	uint32_t reserved;
 	char name[WIRE_NAME_SIZE];
 };
 
@@ -222,8 +229,8 @@ struct wire_opened {
 	uint32_t reserved;
 };
 
-/* The caller's process ends by itself: what WIRE_OPEN_KEEP keeps for it is kept for that process from now on, while
- * that lives. Not found: it has ended. */
+/* The caller's process ends by itself: what it made with an heir, and what was kept for it, is kept for that
+ * process from now on. Not found: that has ended. */
 struct wire_bequeath {
 	uint32_t pid;
 	uint32_t reserved;

@@ -9,6 +9,7 @@ AM_PY_LOG_FLAGS = no
 endif
 PYTHON_TESTS = \
 	tests/python/test_events.py \
+	tests/python/test_family.py \
 	tests/python/test_install.py \
 	tests/python/test_leaks.py \
 	tests/python/test_lock.py \

@@ -301,7 +301,7 @@ static const struct malformed malformed[] = {
 	{"reserved field", REQUEST(CREATE, create), SET_HEADER(code, 1)},
 	{"reserved field", REQUEST(CREATE, create), SET_HEADER(descriptors, 1)},
 	{"reserved field", REQUEST(HELLO, hello), SET(hello, reserved, 1), .before_hello = true},
-	{"reserved field", REQUEST(CREATE, create), SET(create, reserved, 1)},
+	{"no such number", REQUEST(CREATE, create), SET(create, heir, UINT32_MAX)},
 	{"reserved field", REQUEST(ATTACH, attach), SET(attach, reserved, 1u << 31)},
 	{"reserved field", REQUEST(DETACH, detach), SET(detach, reserved, 1)},
 	{"unknown flag", REQUEST(HELLO, hello), SET(hello, features, 1), .before_hello = true},
@@ -402,6 +402,10 @@ START_TEST(every_operation_has_its_size)
 		[WIRE_SUBSCRIBE] = sizeof(struct wire_subscribe),
 		[WIRE_CANCEL] = sizeof(struct wire_cancel),
 		[WIRE_EXPLAIN] = sizeof(struct wire_explain),
+		[WIRE_RESUME] = sizeof(struct wire_resume),
+		[WIRE_CONFIRM] = sizeof(struct wire_confirm),
+		[WIRE_OPEN] = sizeof(struct wire_open),
+		[WIRE_BEQUEATH] = sizeof(struct wire_bequeath),
 	};
 
 	for (int op = WIRE_HELLO; op < WIRE_OPS; op++)
@@ -445,7 +449,7 @@ START_TEST(a_malformed_packet_among_others)
 {
 	int fd = raw_client();
 	struct wire_create create = creation("before");
-	struct malformed how = {REQUEST(CREATE, create), SET(create, reserved, 1)};
+	struct malformed how = {REQUEST(CREATE, create), SET(create, heir, UINT32_MAX)};
 	size_t n_fds;
 
 	ck_assert_int_eq(kill(daemon_.pid, SIGSTOP), 0);
@@ -470,7 +474,7 @@ START_TEST(a_malformed_packet_among_others)
 	ck_assert(segment_exists(connection, "before"));
 	ck_assert(!segment_exists(connection, "behind"));
 	ck_assert_int_eq(shmd_unlink(connection, "before"), 0);
-	expect_end(fd, "reserved field");
+	expect_end(fd, "no such number");
 }
 END_TEST
 
@@ -821,9 +825,9 @@ START_TEST(a_malformed_batch_does_nothing)
 	begin_packet();
 	add_request(WIRE_CREATE, 1, &create, sizeof(create));
 	struct wire_create *second = add_request(WIRE_CREATE, 2, &create, sizeof(create));
-	second->reserved = 1;
+	second->heir = UINT32_MAX;
 	send_packet(fd);
-	expect_end(fd, "reserved field");
+	expect_end(fd, "no such number");
 	ck_assert(!segment_exists(connection, "seg"));
 }
 END_TEST

@@ -478,9 +478,9 @@ static void set_descriptors(void)
 	header_of_packet()->descriptors = 1;
 }
 
-static void set_reserved(void)
+static void set_heir(void)
 {
-	creation_of_packet()->reserved = 1;
+	creation_of_packet()->heir = UINT32_MAX;
 }
 
 static void set_flags(void)
@@ -533,7 +533,7 @@ static void make_noise(void)
 static spoil_fn *const spoils[] = {
 	cut_in_header, cut_in_body,     add_bytes,    make_too_long,   make_empty,
 	set_size_0,    set_size_large,  set_odd_size, set_operation_0, set_operation_unknown,
-	set_code,      set_descriptors, set_reserved, set_flags,       set_mode,
+	set_code,      set_descriptors, set_heir,     set_flags,       set_mode,
 	set_lifetime,  leave_name_open, greet_again,  ask_for_65,      batch_a_list,
 	make_noise,
 };

@@ -10,13 +10,19 @@
 
 #include "preload_client.h"
 
-/* Makes one that nobody has, in this process. */
-static void make(const char *word)
+/* Makes one that this process has open. */
+static int make_and_have(const char *word)
 {
 	int fd = shm_open(name_of(word), O_RDWR | O_CREAT | O_EXCL, 0600);
 
 	must(fd >= 0 && ftruncate(fd, 100) == 0 && write(fd, word, strlen(word)) > 0);
-	close(fd);
+	return fd;
+}
+
+/* Makes one that nobody has. */
+static void make(const char *word)
+{
+	close(make_and_have(word));
 }
 
 static bool is_there(const char *word)
@@ -98,6 +104,13 @@ static struct steps steps;
 
 static void make_one_and_wait(void)
 {
+	make_and_have("one");
+	steps_say(steps.there);
+	steps_hear(steps.back);
+}
+
+static void put_one_down_and_wait(void)
+{
 	make("one");
 	steps_say(steps.there);
 	steps_hear(steps.back);
@@ -112,6 +125,13 @@ static void disinherit(void)
 	must(is_there("one"));
 	kill_and_reap(pid);
 	await_end_of("one");
+	/* But what it had put down before. */
+	pid = spawn(put_one_down_and_wait);
+	steps_hear(steps.there);
+	let_daemon_settle();
+	kill_and_reap(pid);
+	let_daemon_settle();
+	must(is_there("one") && shm_unlink(name_of("one")) == 0);
 	/* And who was executed keeps nothing for anybody. */
 	make("two");
 	await_end_of("two");
@@ -120,7 +140,7 @@ static void disinherit(void)
 /* Its end is not its parent's, whose memory it has. */
 static void have_vfork_child(void)
 {
-	make("one");
+	make_and_have("one");
 	pid_t pid = vfork();
 	must(pid >= 0);
 	if (pid == 0)

@@ -26,7 +26,7 @@ HEADER = struct.Struct("=IHHII")  # size, op, descriptors, number, code
 ERROR = struct.Struct("=512s")
 HELLO_BODY = struct.Struct("=IIII")  # version, features, word_bits, reserved
 WELCOME = struct.Struct("=IIIIQQ32s")  # version, features, word_bits, reserved, client, daemon
-CREATE_BODY = struct.Struct("=QIIIIII208s")  # size .. flags, reserved, name
+CREATE_BODY = struct.Struct("=QIIIIII208s")  # size .. flags, heir, name
 ATTACH_BODY = struct.Struct("=QII208s")  # id, flags, reserved, name
 DETACH_BODY = struct.Struct("=QII")  # id, flags, reserved
 UNLINK_BODY = struct.Struct("=Q208s")  # id, name

@@ -306,7 +306,7 @@ START_TEST(reserved_fields_are_zero)
 {
 	expect_zero(&ADD(WIRE_HELLO, wire_hello)->reserved);
 	set_up();
-	expect_zero(&ADD(WIRE_CREATE, wire_create)->reserved);
+	expect_zero(&ADD(WIRE_OPEN, wire_open)->reserved);
 	set_up();
 	expect_zero(&ADD(WIRE_ATTACH, wire_attach)->reserved);
 	set_up();
@@ -341,7 +341,7 @@ START_TEST(unknown_flags_are_bad)
 	set_up();
 	expect_flags(&ADD(WIRE_OPEN, wire_open)->flags,
 		     WIRE_OPEN_WRITE | WIRE_OPEN_BOTH | WIRE_OPEN_CREATE | WIRE_OPEN_EXCLUSIVE |
-			     WIRE_OPEN_TRUNCATE | WIRE_OPEN_SEMAPHORE | WIRE_OPEN_KEEP);
+			     WIRE_OPEN_TRUNCATE | WIRE_OPEN_SEMAPHORE);
 	set_up();
 	expect_flags(&ADD(WIRE_DETACH, wire_detach)->flags, WIRE_READ_ONLY);
 	set_up();
@@ -399,6 +399,12 @@ START_TEST(bequeathing_needs_a_process)
 	bequeath->pid = 1;
 	bequeath->reserved = 1;
 	expect_bad("reserved");
+	set_up();
+	ADD(WIRE_CREATE, wire_create)->heir = (uint32_t)INT32_MAX + 1;
+	expect_bad("no such number");
+	set_up();
+	ADD(WIRE_OPEN, wire_open)->heir = (uint32_t)INT32_MAX + 1;
+	expect_bad("no such number");
 }
 END_TEST
 

@@ -507,53 +507,114 @@ END_TEST
 
 /* --- what is handed over by name -------------------------------------------------------------- */
 
-/* Made by a process that another forked, which has closed it. */
+#define HEIR 4712
+
+static struct estate heir;
+
+/* Made by a process that another forked, which still has it. */
 static void make_kept(const char *name)
 {
 	struct opening what = memory(name, NEW);
 
-	what.is_kept = true;
+	what.of.heir = HEIR;
 	must_open(what);
-	let_go();
 	run_at(now);
 }
 
-START_TEST(what_is_kept_stays_while_its_process_lives)
+static void put_down(void)
 {
+	let_go();
+	hear_of_close();
+}
+
+/* As the daemon does, where that process lives. */
+static unsigned hand_over(struct estate *estate_of_heir)
+{
+	struct segment *segment;
+	unsigned n = 0;
+	pid_t pid;
+
+	while ((segment = registry_take_put_down(registry, &pid))) {
+		ck_assert_int_eq(pid, HEIR);
+		registry_inherit(registry, segment, estate_of_heir);
+		n++;
+	}
+	run_at(now);
+	return n;
+}
+
+START_TEST(what_is_put_down_goes_to_the_heir)
+{
+	estate_init(&heir, &registry->emptied);
 	make_kept("a");
+	ck_assert_uint_eq(hand_over(&heir), 0);
+	put_down();
+	ck_assert_uint_eq(hand_over(&heir), 1);
+	ck_assert(estate_is_empty(&estate));
+	registry_bury(registry, &estate);
+	registry_leave(registry, &ours, now);
 	run_at(now + 1000 * SECOND);
 	must_open(memory("a", O_RDWR));
 	let_go();
-	registry_leave(registry, &ours, now);
-	run_at(now);
-	ck_assert_ptr_nonnull(registry_by_name(registry, "a"));
-	registry_bury(registry, &estate);
 	run_at(now + SECOND);
+	ck_assert_ptr_nonnull(registry_by_name(registry, "a"));
+	registry_bury(registry, &heir);
+	run_at(now);
 	assert_nothing_left();
+	estate_fini(&heir);
 }
 END_TEST
 
-START_TEST(the_dead_keep_nothing_that_is_unlinked)
+START_TEST(a_maker_that_dies_with_it_hands_over_nothing)
 {
 	make_kept("a");
-	ck_assert_int_eq(registry_unlink(registry, &ours, 0, "a", now, &(uint64_t){0}, &why), 0);
+	registry_bury(registry, &estate);
+	registry_leave(registry, &ours, now);
 	run_at(now);
+	put_down();
+	ck_assert_uint_eq(hand_over(&heir), 0);
 	assert_nothing_left();
-	ck_assert(estate_is_empty(&estate));
 }
 END_TEST
 
-START_TEST(an_heir_keeps_it_in_turn)
+/* Nobody can tell any more whether it was put down before. */
+START_TEST(a_maker_that_dies_then_hands_over_nothing_either)
 {
-	struct estate heir;
+	make_kept("a");
+	put_down();
+	registry_bury(registry, &estate);
+	registry_leave(registry, &ours, now);
+	run_at(now);
+	ck_assert_uint_eq(hand_over(&heir), 0);
+	assert_nothing_left();
+}
+END_TEST
 
+START_TEST(without_an_heir_it_ends)
+{
+	make_kept("a");
+	put_down();
+	ck_assert_uint_eq(hand_over(NULL), 1);
+	assert_nothing_left();
+	make_kept("a");
+	registry_bequeath(registry, &ours, NULL);
+	let_go();
+	run_at(now);
+	assert_nothing_left();
+}
+END_TEST
+
+START_TEST(who_ends_by_itself_hands_over_all)
+{
 	estate_init(&heir, &registry->emptied);
 	make_kept("a");
 	make_kept("b");
 	registry_bequeath(registry, &ours, &heir);
 	ck_assert(estate_is_empty(&estate));
 	registry_bury(registry, &estate);
+	let_go();
 	run_at(now + SECOND);
+	ck_assert_uint_eq(hand_over(&heir), 0);
 	must_open(memory("a", O_RDWR));
 	ck_assert_ptr_nonnull(registry_by_name(registry, "b"));
 	registry_bury(registry, &heir);
@@ -565,24 +626,44 @@ START_TEST(an_heir_keeps_it_in_turn)
 }
 END_TEST
 
-START_TEST(without_an_heir_it_ends)
+START_TEST(what_is_unlinked_is_kept_for_nobody)
 {
 	make_kept("a");
-	registry_bequeath(registry, &ours, NULL);
+	put_down();
+	ck_assert_int_eq(registry_unlink(registry, &ours, 0, "a", now, &(uint64_t){0}, &why), 0);
 	run_at(now);
+	ck_assert_uint_eq(hand_over(&heir), 0);
 	assert_nothing_left();
+	ck_assert(estate_is_empty(&estate));
 }
 END_TEST
 
-START_TEST(a_process_that_ends_in_disorder_leaves_nothing_behind)
+START_TEST(an_heir_that_ends_in_disorder_leaves_nothing_behind)
 {
-	struct estate heir;
-
 	estate_init(&heir, &registry->emptied);
 	make_kept("a");
 	registry_bequeath(registry, &ours, &heir);
 	estate_fini(&heir);
 	ck_assert_ptr_null(registry_by_name(registry, "a")->heir);
+}
+END_TEST
+
+/* What was attached goes the same way. */
+START_TEST(what_is_brokered_is_handed_over_too)
+{
+	struct creation creation = {.name = "a", .size = 1, .mode = 0600, .heir = HEIR};
+	struct grant grant;
+
+	estate_init(&heir, &registry->emptied);
+	ck_assert_int_eq(registry_create(registry, &ours, &creation, now, &grant, &why), 0);
+	close_fd(grant.fd);
+	ck_assert_int_eq(registry_detach(registry, &ours, grant.segment->id, false, now, &why), 0);
+	ck_assert_uint_eq(hand_over(&heir), 1);
+	ck_assert_ptr_nonnull(registry_by_name(registry, "a"));
+	registry_bury(registry, &heir);
+	run_at(now);
+	assert_nothing_left();
+	estate_fini(&heir);
 }
 END_TEST
 
@@ -774,15 +855,20 @@ START_TEST(the_next_daemon_knows_the_heir)
 	estate.pid = 4711;
 	estate.start = 17;
 	make_kept("a");
+	let_go();
 	restart();
-	ck_assert_uint_eq(image.segments[0].row.heir, 4711);
-	ck_assert_uint_eq(image.segments[0].row.heir_start, 17);
-	restore_heir(registry, image.segments[0].row.id, &estate);
+	const struct record_segment *row = &image.segments[0].row;
+	ck_assert_uint_eq(row->heir, 4711);
+	ck_assert_uint_eq(row->heir_start, 17);
+	ck_assert_uint_eq(row->next_heir, HEIR);
+	restore_heir(registry, row->id, &estate, HEIR);
 	run_at(now + SECOND);
-	ck_assert_ptr_nonnull(registry_by_name(registry, "a"));
-	registry_bury(registry, &estate);
+	estate_init(&heir, &registry->emptied);
+	ck_assert_uint_eq(hand_over(&heir), 1);
+	registry_bury(registry, &heir);
 	run_at(now);
 	assert_nothing_left();
+	estate_fini(&heir);
 }
 END_TEST
 
@@ -855,11 +941,14 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, it_lingers);
 	tcase_add_test(tests, persistent_stays_until_unlinked);
 	tcase_add_test(tests, unlinking_drops_the_name_alone);
-	tcase_add_test(tests, what_is_kept_stays_while_its_process_lives);
-	tcase_add_test(tests, the_dead_keep_nothing_that_is_unlinked);
-	tcase_add_test(tests, an_heir_keeps_it_in_turn);
+	tcase_add_test(tests, what_is_put_down_goes_to_the_heir);
+	tcase_add_test(tests, a_maker_that_dies_with_it_hands_over_nothing);
+	tcase_add_test(tests, a_maker_that_dies_then_hands_over_nothing_either);
 	tcase_add_test(tests, without_an_heir_it_ends);
-	tcase_add_test(tests, a_process_that_ends_in_disorder_leaves_nothing_behind);
+	tcase_add_test(tests, who_ends_by_itself_hands_over_all);
+	tcase_add_test(tests, what_is_unlinked_is_kept_for_nobody);
+	tcase_add_test(tests, an_heir_that_ends_in_disorder_leaves_nothing_behind);
+	tcase_add_test(tests, what_is_brokered_is_handed_over_too);
 	tcase_add_test(tests, what_was_reaped_can_be_unlinked_once);
 	tcase_add_test(tests, a_new_one_is_unlinked_once_too);
 	tcase_add_test(tests, of_many_that_were_reaped_the_oldest_are_forgotten);
