@@ -64,12 +64,19 @@ static void closed(struct helper_job *job)
 	free(closing);
 }
 
+/* What its users have made of it; the segment has no descriptor any more. */
+static uint64_t size_of(const struct closing *closing)
+{
+	return closing->segment->kind == SEGMENT_POSIX_MEMORY ? memory_size(closing->fds[0])
+							      : closing->segment->size;
+}
+
 static void close_unused(struct reaper *reaper)
 {
 	struct closing one = {.job = {.run = close_them, .done = closed}, .reaper = reaper};
 
 	while ((one.segment = registry_take_unused(reaper->registry, one.fds))) {
-		bool is_small = one.segment->size <= SMALL && memory_size(one.fds[0]) <= SMALL;
+		bool is_small = size_of(&one) <= SMALL;
 		struct closing *closing = is_small ? NULL : malloc(sizeof(*closing));
 		if (closing) {
 			*closing = one;
