@@ -50,7 +50,8 @@ PyObject *segment_wrap(struct module_state *state, struct connection_object *con
 	self->segment = segment;
 	self->generation = shmd_segment_generation(segment);
 	self->size = shmd_segment_size(segment);
-	self->forks = module_forks;
+	/* What the first permit takes is asked for then. */
+	self->forks = module_forks - 1;
 	self->next = &state->segments;
 	self->prev = state->segments.prev;
 	self->prev->next = self->next->prev = self;
@@ -235,8 +236,15 @@ static PyObject *get_semaphore(PyObject *object, void *unused)
 {
 	struct segment_object *self = (struct segment_object *)object;
 
+	const char *name = NULL;
+
 	(void)unused;
-	return record_text(self->segment ? shmd_segment_semaphore(self->segment) : NULL);
+	if (self->segment) {
+		self->users++;
+		Py_BEGIN_ALLOW_THREADS name = shmd_segment_semaphore(self->segment);
+		Py_END_ALLOW_THREADS self->users--;
+	}
+	return record_text(name);
 }
 
 static PyObject *get_readonly(PyObject *object, void *unused)
@@ -335,7 +343,7 @@ static int read_options(const char *lifetime, double linger, long permits,
 	}
 	options->linger_ms = (unsigned)linger_ms;
 	if (permits > 0)
-		options->permits = (unsigned)permits;
+		options->permits = (unsigned)permits, options->flags |= SHMD_LATE_LOCK;
 	else
 		options->flags |= SHMD_NO_SEMAPHORE;
 	return 0;
@@ -417,8 +425,8 @@ PyObject *segment_attach(PyObject *module, PyObject *args)
 	connection = connection_get(state);
 	if (!connection)
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS result = shmd_attach(connection->shmd, name,
-						    readonly ? SHMD_READ_ONLY : 0, &segment);
+	Py_BEGIN_ALLOW_THREADS result = shmd_attach(
+		connection->shmd, name, SHMD_LATE_LOCK | (readonly ? SHMD_READ_ONLY : 0), &segment);
 	Py_END_ALLOW_THREADS ret = result < 0 ? error_raise(result)
 					      : wrap_attached(state, connection, segment, readonly);
 	Py_DECREF(connection);

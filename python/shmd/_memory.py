@@ -183,7 +183,11 @@ class SharedMemory:
 
     @property
     def semaphore(self):
-        """The semaphore's name for sem_open(3); None if there is none, or it is closed."""
+        """The semaphore's name for sem_open(3); None if there is none, or it is closed.
+
+        Asks the daemon the first time, as the first acquire() does: the semaphore is made for the
+        first who wants it.
+        """
         return self._segment.semaphore
 
     @property

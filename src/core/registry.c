@@ -373,8 +373,11 @@ int registry_create(struct registry *registry, struct session *session, const st
 	struct creation parsed = *what;
 	struct segment *existing;
 
+	/* What is kept for the next daemon is kept once, with all its descriptors. */
+	parsed.late_semaphore &= !record_is_kept(&registry->record);
+
 	if (!what->name || !what->name[0])
-		return create_new(registry, session, what, now, ret, why);
+		return create_new(registry, session, &parsed, now, ret, why);
 	int r = name_parse(what->name, &parsed.name, why);
 	if (r != 0)
 		return r;
@@ -402,6 +405,33 @@ int registry_attach(struct registry *registry, struct session *session, uint64_t
 		r = entering_attach(registry, session, segment, read_only, ret, why);
 	if (r == 0)
 		note_attached(registry, session, segment, read_only, now);
+	return r;
+}
+
+/* --- semaphores that were put off ------------------------------------------------------------- */
+
+static int make_late_semaphore(struct registry *registry, struct segment *segment,
+			       struct refusal *why)
+{
+	int r = segment_make_late_semaphore(segment, &registry->instance, why);
+
+	if (r == 0 && segment->name[0] && recovery_add(&registry->recovery, segment) < 0)
+		log_warning("out of memory: who dies with a permit that it took by name is not "
+			    "found out");
+	/* Who has it by descriptor alone is all that is left. */
+	if (r == 0 && segment->state == SEGMENT_DROPPED)
+		semaphore_unlink(&segment->semaphore, &registry->instance);
+	return r;
+}
+
+int registry_grant_semaphore(struct registry *registry, const struct session *session,
+			     bool read_only, struct grant *grant, struct refusal *why)
+{
+	struct segment *segment = grant->segment;
+	int r = segment->late_permits ? make_late_semaphore(registry, segment, why) : 0;
+
+	if (r == 0 && session->can_lock && segment_may_lock(segment, read_only))
+		grant->semaphore_fd = segment->semaphore.fd;
 	return r;
 }
 

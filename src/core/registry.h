@@ -141,6 +141,10 @@ void registry_bequeath(struct registry *registry, struct session *session, struc
 int registry_attach_semaphore(struct registry *registry, struct session *session, uint64_t id,
 			      uint64_t now, struct grant *ret, struct refusal *why);
 
+/* Makes the semaphore of a grant's segment if that was put off, and adds it. 0 or a refusal. */
+int registry_grant_semaphore(struct registry *registry, const struct session *session,
+			     bool read_only, struct grant *grant, struct refusal *why);
+
 /* Adds to a grant what its client needs to take permits by itself. */
 void registry_grant_lock(struct registry *registry, struct session *session, bool read_only,
 			 struct grant *grant);

@@ -148,7 +148,9 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 		r = make_memory(segment, what->value, why);
 	if (r == 0 && what->kind == SEGMENT_POSIX_SEMAPHORE)
 		segment_is_its_semaphore(segment, what->value);
-	if (r == 0)
+	if (r == 0 && what->late_semaphore)
+		segment->late_permits = what->permits;
+	else if (r == 0)
 		r = make_semaphore(segment, instance, what->permits, why);
 	if (r != 0) {
 		segment_free(segment, instance);
@@ -253,6 +255,21 @@ bool segment_is_visible(const struct segment *segment, const struct credentials 
 bool segment_may_lock(const struct segment *segment, bool read_only)
 {
 	return segment->semaphore.fd >= 0 && (!read_only || segment->readers_lock);
+}
+
+int segment_make_late_semaphore(struct segment *segment, const struct instance *instance,
+				struct refusal *why)
+{
+	int r = make_semaphore(segment, instance, segment->late_permits, why);
+
+	if (r == 0) {
+		segment->late_permits = 0;
+		return 0;
+	}
+	ledger_fini(&segment->ledger);
+	ledger_init(&segment->ledger, 0);
+	semaphore_fini(&segment->semaphore, instance);
+	return r;
 }
 
 int segment_hand_over(struct segment *segment, const struct ownership *to)

@@ -50,7 +50,8 @@ struct creation {
 	mode_t mode;
 	enum lifetime lifetime;
 	uint64_t linger_ns;
-	unsigned permits; /* 0: no semaphore */
+	unsigned permits;    /* 0: no semaphore */
+	bool late_semaphore; /* it may be made for the first who wants it */
 	bool readers_lock;
 	bool huge;
 	bool open_existing;
@@ -97,6 +98,7 @@ struct segment {
 	bool fd_is_original; /* as memfd_create(2) returned it: tells nothing; see lease.h */
 	struct semaphore semaphore;
 	struct ledger ledger;
+	unsigned late_permits; /* of a semaphore that is not made yet; 0: it is, or there is none */
 
 	struct attachment *attachments;
 	unsigned n_attachments;
@@ -146,6 +148,10 @@ int segment_new(struct quota *quota, const struct instance *instance, uint64_t i
 		const struct credentials *who, const struct ownership *of,
 		const struct creation *what, uint64_t now, struct segment **ret,
 		struct refusal *why);
+
+/* Makes the semaphore that was put off. 0, a refusal, or -errno, and then it is still put off. */
+int segment_make_late_semaphore(struct segment *segment, const struct instance *instance,
+				struct refusal *why);
 
 /* Gives it, and its semaphore, another owner, group and mode. What is charged stays charged to its
  * maker. Returns 0 or -errno, and then all is as it was. */

@@ -142,10 +142,11 @@ static int map_word(struct lock *lock)
 int lock_prepare(struct shmd_segment *segment)
 {
 	/* First whether it is ours: else another thread may be making it so. */
-	if (!segment_is_inherited(segment) && segment->lock.right == WIRE_LOCK_GRANTED &&
-	    atomic_load(&segment->lock.word))
+	if (!segment_is_inherited(segment) &&
+	    !atomic_load_explicit(&segment->is_late, memory_order_acquire) &&
+	    segment->lock.right == WIRE_LOCK_GRANTED && atomic_load(&segment->lock.word))
 		return 0;
-	int r = segment_enter(segment);
+	int r = segment_fetch_lock(segment);
 	if (r == 0)
 		r = check_right(segment);
 	if (r < 0)
@@ -648,7 +649,8 @@ static __attribute__((noinline)) int release_slowly(struct shmd_segment *segment
 	/* Permits are not inherited. */
 	if (segment_is_inherited(segment))
 		return nothing_held();
-	if (lock->right != WIRE_LOCK_GRANTED)
+	if (lock->right != WIRE_LOCK_GRANTED &&
+	    !atomic_load_explicit(&segment->is_late, memory_order_acquire))
 		return check_right(segment);
 	/* What was taken may have been taken through another handle. */
 	int r = lock_prepare(segment);

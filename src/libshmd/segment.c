@@ -293,15 +293,21 @@ static int translate_flags(unsigned flags, uint32_t *ret)
 		{SHMD_NO_SEMAPHORE, WIRE_NO_SEMAPHORE},
 		{SHMD_READERS_LOCK, WIRE_READERS_LOCK},
 		{SHMD_PREFAULT, 0},
+		{SHMD_LATE_LOCK, WIRE_LATE_SEMAPHORE},
 	};
 
-	*ret = WIRE_WANT_SEMAPHORE;
+	*ret = flags & SHMD_LATE_LOCK ? 0 : WIRE_WANT_SEMAPHORE;
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		if (flags & table[i].ours)
 			*ret |= table[i].wire;
 		flags &= ~table[i].ours;
 	}
 	return flags ? error_set(-EINVAL, "flags 0x%x are not for creating", flags) : 0;
+}
+
+static void put_off_lock(struct shmd_segment *segment, unsigned late)
+{
+	atomic_store_explicit(&segment->is_late, late != 0, memory_order_release);
 }
 
 static int fill_create(const char *name, size_t size, const struct shmd_options *options,
@@ -351,24 +357,31 @@ int shmd_create(struct shmd *connection, const char *name, size_t size,
 		r = connection_enter(connection);
 	if (r < 0)
 		return r;
-	return request_segment(connection, &call, false, used.flags & SHMD_PREFAULT, ret);
+	r = request_segment(connection, &call, false, used.flags & SHMD_PREFAULT, ret);
+	if (r == 0)
+		put_off_lock(*ret, used.flags & SHMD_LATE_LOCK);
+	return r;
 }
 
 int shmd_attach(struct shmd *connection, const char *name, int flags, struct shmd_segment **ret)
 {
 	bool read_only = (unsigned)flags & SHMD_READ_ONLY;
-	struct wire_attach attach = {.flags = WIRE_WANT_SEMAPHORE |
+	bool is_late = (unsigned)flags & SHMD_LATE_LOCK;
+	struct wire_attach attach = {.flags = (is_late ? 0 : WIRE_WANT_SEMAPHORE) |
 					      (read_only ? WIRE_READ_ONLY : 0)};
 	struct call call = {.op = WIRE_ATTACH, .body = &attach, .body_size = sizeof(attach)};
 	int r = call_put_name(attach.name, name);
 
-	if (r == 0 && ((unsigned)flags & ~(SHMD_READ_ONLY | SHMD_PREFAULT)))
+	if (r == 0 && ((unsigned)flags & ~(SHMD_READ_ONLY | SHMD_PREFAULT | SHMD_LATE_LOCK)))
 		r = error_set(-EINVAL, "flags 0x%x are not for attaching", (unsigned)flags);
 	if (r == 0)
 		r = connection_enter(connection);
 	if (r < 0)
 		return r;
-	return request_segment(connection, &call, read_only, (unsigned)flags & SHMD_PREFAULT, ret);
+	r = request_segment(connection, &call, read_only, (unsigned)flags & SHMD_PREFAULT, ret);
+	if (r == 0)
+		put_off_lock(*ret, is_late);
+	return r;
 }
 
 int segment_attach_semaphore(struct shmd *connection, uint64_t id, struct shmd_segment **ret)
@@ -394,8 +407,10 @@ static int put_checked_name(char field[static WIRE_NAME_SIZE], const char *name)
 
 int segment_fill_wait(struct wire_wait *ret, const char *name, uint64_t newer_than, int flags)
 {
-	*ret = (struct wire_wait){.newer_than = newer_than, .flags = WIRE_WANT_SEMAPHORE};
-	if ((unsigned)flags & ~(SHMD_READ_ONLY | SHMD_PREFAULT))
+	*ret = (struct wire_wait){.newer_than = newer_than,
+				  .flags = (unsigned)flags & SHMD_LATE_LOCK ? 0
+									    : WIRE_WANT_SEMAPHORE};
+	if ((unsigned)flags & ~(SHMD_READ_ONLY | SHMD_PREFAULT | SHMD_LATE_LOCK))
 		return error_set(-EINVAL, "flags 0x%x are not for waiting", (unsigned)flags);
 	if ((unsigned)flags & SHMD_READ_ONLY)
 		ret->flags |= WIRE_READ_ONLY;
@@ -430,6 +445,8 @@ int shmd_wait(struct shmd *connection, const char *name, uint64_t newer_than, in
 	if (r < 0)
 		return r;
 	r = request_segment(connection, &call, read_only, (unsigned)flags & SHMD_PREFAULT, ret);
+	if (r == 0)
+		put_off_lock(*ret, (unsigned)flags & SHMD_LATE_LOCK);
 	return r == -ETIMEDOUT ? say_what_did_not_come(&wait, timeout_ms) : r;
 }
 
@@ -489,6 +506,13 @@ static int replace(struct shmd_segment *segment, const struct wire_segment *gran
 			  call_fd(call, CALL_LEDGER));
 }
 
+/* In a child, it has come with the attachment. */
+static void take_lock_of(struct shmd_segment *segment, const struct wire_segment *granted)
+{
+	text_copy(segment->semaphore_name, sizeof(segment->semaphore_name), granted->semaphore);
+	put_off_lock(segment, 0);
+}
+
 static int attach_anew(struct shmd_segment *segment)
 {
 	/* What was sealed and not published is still attached for writing: to publish it. */
@@ -513,6 +537,7 @@ static int attach_anew(struct shmd_segment *segment)
 	if (r < 0)
 		return give_back(segment->connection, call.session, &granted, read_only, r);
 	segment->session = call.session;
+	take_lock_of(segment, &granted);
 	segment->generation = granted.generation;
 	segment->is_read_only = read_only;
 	atomic_store(&segment->process, fork_generation());
@@ -527,6 +552,46 @@ int segment_enter(struct shmd_segment *segment)
 	int r = connection_enter_locked(segment->connection);
 	if (r == 0 && segment_is_inherited(segment))
 		r = attach_anew(segment);
+	fork_unlock();
+	return r;
+}
+
+/* With another attachment, which is let go of again: what it has brought stays. With fork_lock() held. */
+static int fetch_lock(struct shmd_segment *segment)
+{
+	bool read_only = segment->is_read_only;
+	struct wire_attach attach = {
+		.id = segment->id, .flags = WIRE_WANT_SEMAPHORE | (read_only ? WIRE_READ_ONLY : 0)};
+	struct call call = {.op = WIRE_ATTACH,
+			    .body = &attach,
+			    .body_size = sizeof(attach),
+			    .needs_session = segment->session};
+	struct wire_segment granted;
+	int r = ask(segment->connection, &call, &granted);
+
+	if (is_lost(&call, r))
+		return give_back(segment->connection, call.session, &granted, read_only, r);
+	if (r < 0)
+		return r;
+	r = lock_renew(&segment->lock, &granted, call_fd(&call, CALL_SEMAPHORE),
+		       call_fd(&call, CALL_LEDGER));
+	call_close(&call);
+	if (r < 0)
+		return give_back(segment->connection, call.session, &granted, read_only, r);
+	take_lock_of(segment, &granted);
+	segment_tell_detached(segment->connection, call.session, segment->id, read_only);
+	return 0;
+}
+
+int segment_fetch_lock(struct shmd_segment *segment)
+{
+	int r = segment_enter(segment);
+
+	if (r < 0 || !atomic_load_explicit(&segment->is_late, memory_order_acquire))
+		return r;
+	fork_lock();
+	if (atomic_load(&segment->is_late))
+		r = fetch_lock(segment);
 	fork_unlock();
 	return r;
 }
@@ -553,13 +618,22 @@ const char *shmd_segment_name(const struct shmd_segment *segment)
 	return segment->name[0] ? segment->name : NULL;
 }
 
+/* What is put off is no change that the program sees. */
+static void fetch_late_lock(const struct shmd_segment *segment)
+{
+	if (atomic_load_explicit(&segment->is_late, memory_order_acquire))
+		segment_fetch_lock((struct shmd_segment *)segment);
+}
+
 const char *shmd_segment_semaphore(const struct shmd_segment *segment)
 {
+	fetch_late_lock(segment);
 	return segment->semaphore_name[0] ? segment->semaphore_name : NULL;
 }
 
 int shmd_segment_semaphore_fd(const struct shmd_segment *segment)
 {
+	fetch_late_lock(segment);
 	return segment->lock.semaphore_fd;
 }
 

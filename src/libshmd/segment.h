@@ -26,7 +26,8 @@ struct shmd_segment {
 	bool is_read_only; /* attached so, in the daemon's books */
 	bool is_sealed;    /* by shmd_publish(): the mapping can only be read */
 	bool is_new;
-	bool is_posix; /* a semaphore of POSIX's (posix.h) */
+	atomic_bool is_late; /* of the semaphore, nothing was asked for yet */
+	bool is_posix;       /* a semaphore of POSIX's (posix.h) */
 	uid_t uid;
 	char name[WIRE_NAME_SIZE];
 	char semaphore_name[WIRE_SEMAPHORE_SIZE];
@@ -48,6 +49,9 @@ static inline bool segment_is_known_own(const struct shmd_segment *segment)
 /* Makes an inherited attachment this process's own: a connection, a descriptor of the same number,
  * a mapping at the same address. Returns 0 or a negative errno, with the message set. */
 int segment_enter(struct shmd_segment *segment);
+
+/* Gets what there is of the semaphore, if that was put off. Returns as above. */
+int segment_fetch_lock(struct shmd_segment *segment);
 
 /* Maps the segment's memory again at its address, in one step, as the handle now says. Returns as
  * above. */

@@ -56,6 +56,7 @@ enum shmd_lifetime {
 #define SHMD_NO_SEMAPHORE  (1u << 3) /**< create: no semaphore comes with the segment */
 #define SHMD_READERS_LOCK  (1u << 4) /**< create: who may only read may lock all the same */
 #define SHMD_READ_ONLY     (1u << 5) /**< attach: the kernel refuses every write */
+#define SHMD_LATE_LOCK     (1u << 7) /**< create, attach, wait: the semaphore at its first use */
 #define SHMD_WRITABLE      (1u << 6) /**< publish: bound unsealed, for others to write, too */
 /**@}*/
 
@@ -194,7 +195,8 @@ int shmd_segment_fd(const struct shmd_segment *segment);
 /** The name it was attached under, or NULL for an anonymous one. Valid until shmd_detach(). */
 const char *shmd_segment_name(const struct shmd_segment *segment);
 
-/** The semaphore's name, for sem_open(name, 0); NULL if there is none. Valid until shmd_detach(). */
+/** The semaphore's name, for sem_open(name, 0); NULL if there is none. Valid until shmd_detach(). With
+ * SHMD_LATE_LOCK, the first call of this and the next function asks the daemon, and NULL is also failure. */
 const char *shmd_segment_semaphore(const struct shmd_segment *segment);
 
 /**

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -159,6 +160,25 @@ static void await_storing(struct client *client, const struct segment *segment)
 		client->awaited = segment->id;
 }
 
+/* What cannot be had is not attached either. */
+static int add_semaphore(struct client *client, struct grant *grant, uint32_t flags,
+			 struct refusal *why)
+{
+	struct registry *registry = client->server->registry;
+	bool read_only = flags & WIRE_READ_ONLY;
+	struct refusal ignored;
+
+	if (!(flags & WIRE_WANT_SEMAPHORE))
+		return 0;
+	int r = registry_grant_semaphore(registry, &client->session, read_only, grant, why);
+	if (r == 0)
+		return 0;
+	grant->fd = close_fd(grant->fd);
+	registry_detach(registry, &client->session, grant->segment->id, read_only,
+			clock_boottime_ns(), &ignored);
+	return r;
+}
+
 static void put_grant(struct client *client, struct grant *grant, uint32_t flags,
 		      struct reply *reply)
 {
@@ -192,6 +212,8 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 		.lifetime = lifetime_of(create->lifetime),
 		.linger_ns = create->linger_ms * NSEC_PER_MSEC,
 		.permits = create->permits,
+		.late_semaphore = create->flags & WIRE_LATE_SEMAPHORE &&
+				  !(create->flags & WIRE_WANT_SEMAPHORE),
 		.readers_lock = create->flags & WIRE_READERS_LOCK,
 		.huge = create->flags & WIRE_HUGE_PAGES,
 		.open_existing = create->flags & WIRE_OPEN_EXISTING,
@@ -210,6 +232,8 @@ static int on_create(struct client *client, const void *body, struct reply *repl
 			      "a read-only descriptor comes with a segment without a name only");
 	int r = registry_create(client->server->registry, &client->session, &what,
 				clock_boottime_ns(), &grant, why);
+	if (r == 0)
+		r = add_semaphore(client, &grant, create->flags & WIRE_WANT_SEMAPHORE, why);
 	if (r != 0)
 		return r;
 	if (grant.is_new && create->name[0])
@@ -301,6 +325,8 @@ static int on_attach(struct client *client, const void *body, struct reply *repl
 	int r = attach(client, request, &grant, why);
 
 	if (r == 0)
+		r = add_semaphore(client, &grant, request->flags, why);
+	if (r == 0)
 		put_grant(client, &grant, request->flags, reply);
 	return r;
 }
@@ -361,6 +387,8 @@ static int attach_waited(struct client *client, const char *name, uint32_t flags
 	int r = registry_attach(client->server->registry, &client->session, 0, name,
 				flags & WIRE_READ_ONLY, clock_boottime_ns(), &grant, why);
 
+	if (r == 0)
+		r = add_semaphore(client, &grant, flags, why);
 	if (r == 0)
 		put_grant(client, &grant, flags, reply);
 	return r;

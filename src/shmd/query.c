@@ -78,7 +78,7 @@ void query_put_segment(const struct segment *segment, struct wire_segment *ret)
 	ret->mode = segment_is_posix(segment) ? memory_mode(segment->fd) : segment->ownership.mode;
 	ret->lifetime = lifetime_on_wire(segment->lifetime);
 	ret->linger_ms = (uint32_t)(segment->linger_ns / NSEC_PER_MSEC);
-	ret->permits = segment->ledger.permits;
+	ret->permits = segment->late_permits ? segment->late_permits : segment->ledger.permits;
 	ret->flags = query_segment_flags(segment);
 	text_copy(ret->name, sizeof(ret->name), segment->name);
 	text_copy(ret->semaphore, sizeof(ret->semaphore), segment->semaphore.name);
@@ -174,7 +174,8 @@ int query_show(struct client *client, const void *body, struct reply *reply, str
 		return r;
 	struct wire_shown *shown = packet_append(&reply->writer, sizeof(*shown));
 	put_entry(segment, &shown->entry);
-	shown->permits_available = semaphore_value(&segment->semaphore);
+	shown->permits_available = segment->late_permits ? segment->late_permits
+							 : semaphore_value(&segment->semaphore);
 	put_lineage(client->server->registry, segment, shown);
 	put_attachments(client, segment, show->after, &shown->page, reply);
 	return 0;

@@ -162,9 +162,11 @@ enum wire_lifetime {
 	(1u << 7) /* create, without a name and not in a batch: send a read-only descriptor, too */
 #define WIRE_POSIX \
 	(1u << 8) /* attach, by id: a semaphore of WIRE_OPEN, to take its permit by a number */
+#define WIRE_LATE_SEMAPHORE \
+	(1u << 9) /* create: the semaphore may be made for the first who wants it */
 #define WIRE_CREATE_FLAGS                                                               \
 	(WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK | \
-	 WIRE_WANT_SEMAPHORE | WIRE_WANT_READER)
+	 WIRE_WANT_SEMAPHORE | WIRE_WANT_READER | WIRE_LATE_SEMAPHORE)
 #define WIRE_WAIT_FLAGS   (WIRE_READ_ONLY | WIRE_WANT_SEMAPHORE)
 #define WIRE_ATTACH_FLAGS (WIRE_WAIT_FLAGS | WIRE_POSIX)
 

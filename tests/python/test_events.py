@@ -145,6 +145,8 @@ class Queries(tap.TestCase):
     def test_list_tells_of_segments(self):
         memory = self.memory("listed", 5000, linger=1.5, permits=2, mode=0o640)
         memory.buf[0] = 1
+        self.assertIsNone(shmd.list("list*")[0].semaphore)  # nobody has wanted it
+        self.assertRegex(memory.semaphore, "^shmd-")
         (info,) = shmd.list("list*")
         self.assertEqual((info.name, info.size, info.id), ("listed", 5000, memory.generation))
         self.assertEqual((info.mode, info.lifetime, info.linger), (0o640, "clients", 1.5))

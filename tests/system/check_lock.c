@@ -166,6 +166,51 @@ START_TEST(as_many_as_there_are)
 }
 END_TEST
 
+static void take_late(struct actor *self, void *context)
+{
+	struct shmd_segment *segment = context;
+
+	expect(shmd_acquire(segment, 0), -EAGAIN);
+	actor_tell(self);
+	expect(shmd_acquire(segment, -1), 0);
+	expect(shmd_release(segment), 0);
+}
+
+/* Handles that had nothing of the semaphore share it with those that had, also in a child. */
+START_TEST(what_was_put_off_is_the_same_lock)
+{
+	struct shmd_segment *late = make_flagged(permits_of[_i], SHMD_LATE_LOCK);
+	struct shmd_segment *inherited = attach_or_fail(connection, "seg", SHMD_LATE_LOCK);
+	struct shmd_details *details = show();
+	struct actor child;
+
+	ck_assert_uint_eq(details->segment->permits, permits_of[_i]);
+	ck_assert_ptr_null(details->segment->semaphore);
+	ck_assert_int_eq(details->permits_available, permits_of[_i]);
+	shmd_details_free(details);
+	expect(shmd_release(late), -EPERM);
+	for (unsigned i = 0; i < permits_of[_i]; i++)
+		expect(shmd_acquire(late, 0), 0);
+	struct shmd_segment *early = attach_anew();
+	expect(shmd_acquire(early, 0), -EAGAIN);
+	ck_assert_str_eq(shmd_segment_semaphore(late), shmd_segment_semaphore(early));
+	actor_start(&child, take_late, inherited);
+	actor_await(&child);
+	/* By another handle of the same client, which was not asked for anything yet. */
+	for (unsigned i = 0; i < permits_of[_i]; i++)
+		expect(shmd_release(inherited), 0);
+	actor_finish(&child);
+	ck_assert_int_eq(available(), permits_of[_i]);
+	ck_assert_str_eq(shmd_segment_semaphore(inherited), shmd_segment_semaphore(early));
+	details = show();
+	ck_assert_uint_eq(details->segment->clients, 2);
+	shmd_details_free(details);
+	shmd_detach(late);
+	shmd_detach(inherited);
+	shmd_detach(early);
+}
+END_TEST
+
 START_TEST(a_wait_ends_with_its_time)
 {
 	struct shmd_segment *segment = make(permits_of[_i]);
@@ -1260,6 +1305,7 @@ static void add_taking(Suite *suite)
 	TCase *tests = add_case(suite, "taking");
 
 	tcase_add_loop_test(tests, as_many_as_there_are, 0, 3);
+	tcase_add_loop_test(tests, what_was_put_off_is_the_same_lock, 0, 2);
 	tcase_add_loop_test(tests, a_wait_ends_with_its_time, 0, 2);
 	tcase_add_loop_test(tests, a_handler_ends_a_wait, 0, 2);
 	tcase_add_loop_test(tests, a_handler_that_restarts_does_not, 0, 2);

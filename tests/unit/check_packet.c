@@ -333,7 +333,7 @@ START_TEST(unknown_flags_are_bad)
 	set_up();
 	expect_flags(&ADD(WIRE_CREATE, wire_create)->flags,
 		     WIRE_OPEN_EXISTING | WIRE_HUGE_PAGES | WIRE_NO_SEMAPHORE | WIRE_READERS_LOCK |
-			     WIRE_WANT_SEMAPHORE | WIRE_WANT_READER);
+			     WIRE_WANT_SEMAPHORE | WIRE_WANT_READER | WIRE_LATE_SEMAPHORE);
 	set_up();
 	struct wire_attach *attach = ADD(WIRE_ATTACH, wire_attach);
 	attach->id = 1;

@@ -1056,6 +1056,48 @@ START_TEST(who_may_lock_gets_a_number)
 }
 END_TEST
 
+/* The file is made for the first who wants it, and nobody notices. */
+START_TEST(a_semaphore_can_be_put_off)
+{
+	struct creation what = creation("a", LIFETIME_CLIENTS);
+
+	what.late_semaphore = true;
+	what.permits = 3;
+	struct grant grant = create_as(&alice, &what);
+	close_fd(grant.fd);
+	ck_assert_int_eq(grant.semaphore_fd, -1);
+	ck_assert_uint_eq(unit_entries(unit_folder), 1);
+	ck_assert_uint_eq(quota_used_by(&registry->quota, ALICE, QUOTA_SEMAPHORES), 1);
+	ck_assert_int_eq(registry_grant_semaphore(registry, &alice, false, &grant, &why), 0);
+	ck_assert_int_ge(grant.semaphore_fd, 0);
+	ck_assert_uint_eq(unit_entries(unit_folder), 2);
+	ck_assert_int_eq(semaphore_value(&grant.segment->semaphore), 3);
+	char file[64];
+	snprintf(file, sizeof(file), "sem.%s", grant.segment->semaphore.name);
+	ck_assert_ptr_eq(recovery_find(&registry->recovery, file), grant.segment);
+	registry_grant_lock(registry, &alice, false, &grant);
+	ck_assert_int_eq(grant.lock, LOCK_GRANTED);
+	leave(&alice);
+	assert_nothing_left();
+}
+END_TEST
+
+START_TEST(what_is_put_off_needs_no_name_any_more)
+{
+	struct creation what = creation("a", LIFETIME_CLIENTS);
+
+	what.late_semaphore = true;
+	struct grant grant = create_as(&alice, &what);
+	close_fd(grant.fd);
+	ck_assert_int_eq(unlink_name(&alice, "a"), 0);
+	ck_assert_int_eq(registry_grant_semaphore(registry, &alice, false, &grant, &why), 0);
+	ck_assert_uint_eq(unit_entries(unit_folder), 1);
+	ck_assert_int_eq(semaphore_value(&grant.segment->semaphore), 1);
+	leave(&alice);
+	assert_nothing_left();
+}
+END_TEST
+
 START_TEST(who_may_not_is_told_why)
 {
 	struct creation what = creation("readers", LIFETIME_CLIENTS);
@@ -1462,6 +1504,8 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, each_attachment_has_its_own_file_locks);
 	tcase_add_test(tests, semaphores_are_for_writers);
 	tcase_add_test(tests, who_may_lock_gets_a_number);
+	tcase_add_test(tests, a_semaphore_can_be_put_off);
+	tcase_add_test(tests, what_is_put_off_needs_no_name_any_more);
 	tcase_add_test(tests, who_may_not_is_told_why);
 	tcase_add_test(tests, all_numbers_may_be_given);
 	tcase_add_test(tests, detaching_gives_the_number_back);
