@@ -45,11 +45,14 @@ static void await_end_of(const char *word)
 		usleep(1000);
 }
 
-/* When this has gone, the daemon has had time for all that was closed before. */
+/* The daemon has had time for all that was closed before: it asks the kernel after 0.5, 1, 2 ... ms, and what is
+ * made here goes after one of these pauses, or a few. */
 static void let_daemon_settle(void)
 {
-	make("settling");
-	await_end_of("settling");
+	for (int i = 0; i < 20; i++) {
+		make("settling");
+		await_end_of("settling");
+	}
 }
 
 /* --- one child -------------------------------------------------------------------------------- */
