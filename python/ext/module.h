@@ -27,9 +27,10 @@ struct segment_object {
 	struct shmd_segment *segment; /* NULL: closed */
 	uint64_t generation;
 	size_t size;
-	unsigned long forks; /* of the process that last took a permit, see module_forks */
-	Py_ssize_t exports;  /* buffers that others have of it */
-	unsigned users;      /* threads that are inside the library with it */
+	unsigned long forks;       /* of the process that last took a permit, see module_forks */
+	Py_ssize_t exports;        /* buffers that others have of it */
+	unsigned users;            /* threads of this process that are inside the library with it */
+	unsigned long users_forks; /* of the process that counted them */
 	bool is_readonly;
 	bool is_publishing;
 	bool is_unlinked; /* by this process, so that another time is an error */
@@ -117,6 +118,9 @@ PyObject *segment_wrap(struct module_state *state, struct connection_object *con
 
 /* Sets ValueError if it is closed, BufferError if it is just being published. Returns 0 or -1. */
 int segment_check(struct segment_object *self);
+
+/* A forked child has inherited counts of threads that it has not. */
+void segment_forget_parent(struct segment_object *self);
 
 /* The calls that make one: create(...), attach(...), wait(...), and unlink(name). */
 PyObject *segment_create(PyObject *module, PyObject *args);

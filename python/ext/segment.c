@@ -52,14 +52,25 @@ PyObject *segment_wrap(struct module_state *state, struct connection_object *con
 	self->size = shmd_segment_size(segment);
 	/* What the first permit takes is asked for then. */
 	self->forks = module_forks - 1;
+	self->users_forks = module_forks;
 	self->next = &state->segments;
 	self->prev = state->segments.prev;
 	self->prev->next = self->next->prev = self;
 	return (PyObject *)self;
 }
 
+void segment_forget_parent(struct segment_object *self)
+{
+	if (self->users_forks == module_forks)
+		return;
+	self->users_forks = module_forks;
+	self->users = 0;
+	self->is_publishing = false;
+}
+
 int segment_check(struct segment_object *self)
 {
+	segment_forget_parent(self);
 	if (!self->segment)
 		PyErr_SetString(PyExc_ValueError, "the shared memory is closed");
 	else if (self->is_publishing)
@@ -95,6 +106,7 @@ static void segment_releasebuffer(PyObject *object, Py_buffer *view)
 /* Also in the words of mmap, which is what the standard library's is made of. */
 static int check_unused(struct segment_object *self)
 {
+	segment_forget_parent(self);
 	if (self->exports > 0)
 		PyErr_SetString(PyExc_BufferError, "cannot close exported pointers exist");
 	else if (self->users > 0)

@@ -27,6 +27,7 @@ struct subscription_object {
 	struct queued *first, **last;
 	bool is_out_of_memory;
 	bool is_reading;
+	unsigned long reading_forks; /* of the process whose thread that is */
 	bool is_closing;
 };
 
@@ -156,14 +157,23 @@ PyObject *subscription_subscribe(PyObject *module, PyObject *glob_object)
 
 /* --- reading ------------------------------------------------------------------------------------ */
 
+/* A forked child has not the thread that reads, and must not wake its parent's. */
+static bool is_being_read(const struct subscription_object *self)
+{
+	return self->is_reading && self->reading_forks == module_forks;
+}
+
 static int start_reading(struct subscription_object *self)
 {
 	if (!self->shmd || self->is_closing)
 		PyErr_SetString(PyExc_ValueError, "the events are closed");
-	else if (self->is_reading)
+	else if (is_being_read(self))
 		PyErr_SetString(PyExc_RuntimeError, "another thread is reading these events");
-	else
-		return self->is_reading = true, 0;
+	else {
+		self->is_reading = true;
+		self->reading_forks = module_forks;
+		return 0;
+	}
 	return -1;
 }
 
@@ -268,7 +278,7 @@ static PyObject *subscription_close(PyObject *object, PyObject *unused)
 	struct subscription_object *self = (struct subscription_object *)object;
 
 	(void)unused;
-	if (self->shmd && self->is_reading) {
+	if (self->shmd && is_being_read(self)) {
 		self->is_closing = true;
 		eventfd_write(self->wake, 1);
 	} else if (self->shmd) {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import threading
 import unittest
 
 import shmd
@@ -96,6 +97,51 @@ class Children(tap.TestCase):
         self.assertEqual(shmd.SharedMemory(memory.name).size, 10)
 
     def test_what_they_make_goes_with_them(self):
+    def test_they_close_what_threads_of_their_parent_use(self):
+        memory = self.memory(size=10)
+        memory.lock.acquire()
+        waiting = threading.Thread(target=memory.lock.acquire)
+        waiting.start()
+        # It is inside when it has slept for a while.
+        time.sleep(0.2)
+
+        def work():
+            memory.close()
+            return memory.buf is None
+
+        try:
+            self.in_child(work)
+        finally:
+            memory.lock.release()
+            waiting.join()
+
+    def test_they_close_events_and_leave_their_parents_alone(self):
+        events = shmd.events("none*")
+        reading = threading.Thread(target=list, args=(events,))
+        reading.start()
+        self.eventually(lambda: self.is_read(events))
+
+        def work():
+            events.close()
+            return events._subscription.closed
+
+        try:
+            self.in_child(work)
+            # Woken by the child, the reader would not sleep again.
+            before = time.process_time()
+            time.sleep(0.5)
+            self.assertLess(time.process_time() - before, 0.25)
+        finally:
+            events.close()
+            reading.join()
+
+    def is_read(self, events):
+        try:
+            events.next(0)
+        except RuntimeError:
+            return True
+        return False
+
         def work():
             work.memory = shmd.SharedMemory("childs", create=True, size=10)
             return len(shmd.list("childs")) == 1
