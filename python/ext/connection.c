@@ -6,20 +6,30 @@ static void connection_dealloc(PyObject *object)
 	struct connection_object *self = (struct connection_object *)object;
 	PyTypeObject *type = Py_TYPE(object);
 
+	PyObject_GC_UnTrack(object);
 	Py_BEGIN_ALLOW_THREADS shmd_disconnect(self->shmd);
 	Py_END_ALLOW_THREADS type->tp_free(object);
 	Py_DECREF(type);
 }
 
+/* It leads back to the module, which has it: without this, the module of an interpreter that ends is never
+ * collected, nor the connection. */
+static int connection_traverse(PyObject *object, visitproc visit, void *arg)
+{
+	Py_VISIT(Py_TYPE(object));
+	return 0;
+}
+
 static PyType_Slot slots[] = {
 	{Py_tp_dealloc, connection_dealloc},
+	{Py_tp_traverse, connection_traverse},
 	{0, NULL},
 };
 
 PyType_Spec connection_spec = {
 	.name = "shmd._shmd.Connection",
 	.basicsize = sizeof(struct connection_object),
-	.flags = Py_TPFLAGS_DEFAULT,
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
 	.slots = slots,
 };
 
@@ -40,10 +50,11 @@ static struct connection_object *make(struct module_state *state, PyObject *sock
 {
 	struct connection_object *connection;
 
-	connection = PyObject_New(struct connection_object, state->connection_type);
+	connection = PyObject_GC_New(struct connection_object, state->connection_type);
 	if (!connection)
 		return NULL;
 	connection->shmd = NULL;
+	PyObject_GC_Track(connection);
 	if (open_socket(socket, &connection->shmd) < 0)
 		Py_CLEAR(connection);
 	return connection;

@@ -8,9 +8,15 @@ import gc
 import os
 import sys
 import threading
+import unittest
 
 import shmd
 import tap
+
+try:
+    import _xxsubinterpreters as interpreters
+except ImportError:
+    interpreters = None
 
 # A sanitizer keeps what has been freed, for a while.
 IS_SANITIZED = "san" in os.environ.get("LD_PRELOAD", "")
@@ -117,6 +123,15 @@ class Leaks(tap.TestCase):
             shmd.ShareableList([1, "two", 3.0]).shm.close()
 
         self.cycles(cycle)
+
+    @unittest.skipUnless(interpreters, "no interpreters here")
+    def test_interpreters(self):
+        before = len(shmd.clients())
+        for _ in range(5):
+            other = interpreters.create()
+            interpreters.run_string(other, "import shmd; shmd.status()")
+            interpreters.destroy(other)
+        self.eventually(lambda: len(shmd.clients()) == before, "their connections are left")
 
     def test_threads(self):
         memory = self.memory("threads")
