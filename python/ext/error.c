@@ -26,8 +26,13 @@ PyObject *error_raise(int error)
 const char *error_read_text(PyObject *object)
 {
 	Py_ssize_t size;
-	const char *text = PyUnicode_AsUTF8AndSize(object, &size);
+	const char *text;
 
+	if (!PyUnicode_Check(object)) {
+		PyErr_Format(PyExc_TypeError, "expected str, not %.100s", Py_TYPE(object)->tp_name);
+		return NULL;
+	}
+	text = PyUnicode_AsUTF8AndSize(object, &size);
 	if (text && strlen(text) != (size_t)size) {
 		PyErr_SetString(PyExc_ValueError, "embedded null character");
 		return NULL;

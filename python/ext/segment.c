@@ -338,15 +338,19 @@ static int read_lifetime(const char *name, enum shmd_lifetime *ret)
 	return -1;
 }
 
-static int read_options(const char *lifetime, double linger, long permits,
+static int read_options(const char *lifetime, double linger, long mode, long permits,
 			struct shmd_options *options)
 {
 	double linger_ms = ceil(linger * 1e3);
 
 	if (read_lifetime(lifetime, &options->lifetime) < 0)
 		return -1;
-	if (!(linger_ms >= 0 && linger_ms <= UINT_MAX)) {
+	if (!(linger >= 0 && linger_ms <= UINT_MAX)) {
 		PyErr_SetString(PyExc_ValueError, "linger must be 0 to 4294967 seconds");
+		return -1;
+	}
+	if (mode < 0 || mode > 07777) {
+		PyErr_SetString(PyExc_ValueError, "mode must be permission bits");
 		return -1;
 	}
 	if (permits < 0 || permits > INT_MAX) {
@@ -354,6 +358,7 @@ static int read_options(const char *lifetime, double linger, long permits,
 		return -1;
 	}
 	options->linger_ms = (unsigned)linger_ms;
+	options->mode = (unsigned)mode;
 	if (permits > 0)
 		options->permits = (unsigned)permits, options->flags |= SHMD_LATE_LOCK;
 	else
@@ -371,13 +376,13 @@ PyObject *segment_create(PyObject *module, PyObject *args)
 	struct shmd_segment *segment;
 	Py_ssize_t size;
 	double linger;
-	long permits;
+	long mode, permits;
 	PyObject *ret;
 	int result, may_exist;
 
-	if (!PyArg_ParseTuple(args, "znIsdlpi:create", &name, &size, &options.mode, &lifetime,
-			      &linger, &permits, &may_exist, &options.heir) ||
-	    read_options(lifetime, linger, permits, &options) < 0)
+	if (!PyArg_ParseTuple(args, "znlsdlpi:create", &name, &size, &mode, &lifetime, &linger,
+			      &permits, &may_exist, &options.heir) ||
+	    read_options(lifetime, linger, mode, permits, &options) < 0)
 		return NULL;
 	if (may_exist)
 		options.flags |= SHMD_OPEN_EXISTING;

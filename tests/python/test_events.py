@@ -183,7 +183,7 @@ class Queries(tap.TestCase):
 
     def test_types_of_arguments(self):
         for call in (shmd.list, shmd.show, shmd.unlink, shmd.events):
-            self.assertRaises(TypeError, call, 1)
+            self.assertRaisesRegex(TypeError, "expected str, not int", call, 1)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,9 @@ class Memory(tap.TestCase):
         wrong = [
             {"lifetime": "eternal"},
             {"linger": -1},
+            {"linger": -0.0001},
+            {"mode": -1},
+            {"mode": 1 << 32 | 0o600},
             {"linger": float("nan")},
             {"permits": -1},
             {"readonly": True},
