@@ -12,6 +12,7 @@ static void note_fork(void)
 
 static PyMethodDef functions[] = {
 	{"attach", segment_attach, METH_VARARGS, NULL},
+	{"check_options", segment_check_options, METH_VARARGS, NULL},
 	{"clients", query_clients, METH_NOARGS, NULL},
 	{"connect", connection_connect, METH_O, NULL},
 	{"create", segment_create, METH_VARARGS, NULL},

@@ -124,6 +124,7 @@ void segment_forget_parent(struct segment_object *self);
 
 /* The calls that make one: create(...), attach(...), wait(...), and unlink(name). */
 PyObject *segment_create(PyObject *module, PyObject *args);
+PyObject *segment_check_options(PyObject *module, PyObject *args);
 PyObject *segment_hand_over(PyObject *module, PyObject *pid);
 PyObject *segment_attach(PyObject *module, PyObject *args);
 PyObject *segment_wait(PyObject *module, PyObject *args);

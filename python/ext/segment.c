@@ -398,6 +398,20 @@ PyObject *segment_create(PyObject *module, PyObject *args)
 	return ret;
 }
 
+/* check_options(lifetime, linger): whether create() would take them */
+PyObject *segment_check_options(PyObject *module, PyObject *args)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	const char *lifetime;
+	double linger;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "sd:check_options", &lifetime, &linger) ||
+	    read_options(lifetime, linger, 0, 0, &options) < 0)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
 /* hand_over(pid) */
 PyObject *segment_hand_over(PyObject *module, PyObject *pid)
 {

@@ -3,7 +3,7 @@
 
 import os
 
-from . import _memory
+from . import _memory, _shmd
 
 # What the standard library had in the place of ours, while ours is installed.
 _replaced = []
@@ -78,10 +78,14 @@ def install(*, lifetime="clients", linger=0):
     lifetime, linger: what SharedMemory does in this process, and those, where its caller does not say. A
     few seconds of linger suit a program that closes memory before others attach it.
 
-    Asks the daemon nothing. May be called again, with other options, too.
+    Asks the daemon nothing. May be called again, with other options, too. Raises ValueError for
+    options that SharedMemory would not take, and changes nothing.
     """
     from multiprocessing import managers, shared_memory, spawn
 
+    # Also in a form that other processes can be told of.
+    linger = float(linger)
+    _shmd.check_options(lifetime, linger)
     _memory.defaults.update(lifetime=lifetime, linger=linger)
     if _replaced:
         return

@@ -2,6 +2,7 @@
 """install(): the standard library's programs, unchanged, in all the processes that they start."""
 
 import concurrent.futures
+import decimal
 import multiprocessing
 import os
 import pickle
@@ -67,6 +68,10 @@ def start_another(name):
     return child.exitcode
 
 
+def shmd_defaults():
+    return shmd._memory.defaults
+
+
 class Install(tap.TestCase):
     def setUp(self):
         super().setUp()
@@ -90,6 +95,18 @@ class Install(tap.TestCase):
         shmd.uninstall()
         with shmd.SharedMemory("undone", create=True, size=1):
             self.assertEqual(shmd.show("undone").segment.linger, 0)
+
+    def test_wrong_options_are_refused_and_change_nothing(self):
+        for options in ({"lifetime": "eternal"}, {"linger": -1}, {"linger": float("nan")}):
+            with self.subTest(options), self.assertRaises(ValueError):
+                shmd.install(**options)
+        self.assertEqual(shmd._memory.defaults, {"lifetime": "clients", "linger": 0})
+
+    def test_options_of_any_number_reach_the_children(self):
+        shmd.install(linger=decimal.Decimal("0.25"))
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
+            self.assertEqual(executor.submit(shmd_defaults).result()["linger"], 0.25)
 
     def test_workers_of_pools(self):
         for method in METHODS:
