@@ -267,13 +267,17 @@ def connect(path=None):
     """Connects to the daemon at that socket, for all that this process asks from now on.
 
     None is $SHMD_SOCKET, else the system's socket: what is done without this call when the daemon is
-    first needed. Memory that was attached before stays with the daemon it came from.
+    first needed. A relative path counts from where this process is now. Memory that was attached before
+    stays with the daemon it came from.
 
     Raises FileNotFoundError or ConnectionRefusedError where there is no daemon.
     """
     global socket
 
     path = None if path is None else os.fspath(path)
+    # An empty one is left for the library to refuse.
+    if path and not os.path.isabs(path):
+        path = os.path.join(os.getcwd(), os.fsdecode(path))
     _shmd.connect(path)
     socket = path
 

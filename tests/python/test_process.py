@@ -2,6 +2,7 @@
 """Processes: their ends, their children, daemons that are not there, and python -m shmd."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -225,6 +226,22 @@ class Daemons(tap.TestCase):
                 daemon.terminate()
                 daemon.wait()
                 shmd.connect()
+
+    def test_its_path_counts_from_where_it_was_chosen(self):
+        folder, path = os.path.split(os.environ["SHMD_SOCKET"])
+        here = os.getcwd()
+        try:
+            os.chdir(folder)
+            shmd.connect(path)
+            os.chdir("/")
+            shmd.events().close()
+            child = multiprocessing.get_context("spawn").Process(target=shmd.status)
+            child.start()
+            child.join()
+            self.assertEqual(child.exitcode, 0)
+        finally:
+            os.chdir(here)
+            shmd.connect()
 
     def test_one_that_ends_is_told_of_and_the_next_is_found(self):
         with tempfile.TemporaryDirectory() as folder:
