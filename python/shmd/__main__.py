@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import types
 
@@ -41,6 +42,8 @@ def print_segments(segments):
 
 
 def main():
+    # Who reads only the first lines is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     parser = argparse.ArgumentParser(prog="python -m shmd", description=__doc__)
     parser.add_argument("-s", "--socket", help="the daemon's; $SHMD_SOCKET or the system's if not given")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

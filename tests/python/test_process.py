@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import threading
+import time
 import unittest
 
 import shmd
@@ -97,7 +97,6 @@ class Children(tap.TestCase):
         self.assertEqual(bytes(memory.buf[:2]), b"\5\6")
         self.assertEqual(shmd.SharedMemory(memory.name).size, 10)
 
-    def test_what_they_make_goes_with_them(self):
     def test_they_close_what_threads_of_their_parent_use(self):
         memory = self.memory(size=10)
         memory.lock.acquire()
@@ -143,6 +142,7 @@ class Children(tap.TestCase):
             return True
         return False
 
+    def test_what_they_make_goes_with_them(self):
         def work():
             work.memory = shmd.SharedMemory("childs", create=True, size=10)
             return len(shmd.list("childs")) == 1
@@ -290,6 +290,14 @@ class CommandLine(tap.TestCase):
         self.assertEqual(told["pid"], shmd.status().pid)
         self.assertEqual([s["name"] for s in told["segment_list"]], ["shown"])
         self.assertTrue(all(limit.keys() == {"value", "use"} for limit in told["limits"].values()))
+
+    def test_nobody_need_read_it_all(self):
+        there, here = os.pipe()
+        os.close(there)
+        command = [sys.executable, "-m", "shmd"]
+        done = subprocess.run(command, text=True, stdout=here, stderr=subprocess.PIPE)
+        os.close(here)
+        self.assertEqual(done.stderr, "")
 
     def test_without_a_daemon_it_says_so(self):
         done = self.run_it("-s", "/nowhere/s")
