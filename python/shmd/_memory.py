@@ -20,7 +20,7 @@ class SharedMemory:
       - So memory that nobody has open any more is gone: who creates it, closes it and has others attach
         it later says linger= or lifetime=. unlink() after close() is no error all the same. But what a
         process of multiprocessing makes, and closes, is kept for the one that started it, as long as that
-        lives; unless it is killed with the memory open.
+        lives or until unlink(); unless it is killed with the memory open, or a moment later.
       - The size is exact, never rounded, and nobody can change it.
       - Dropped without close(), it closes when the last buffer and lock made of it are gone, too.
 

@@ -34,8 +34,9 @@ def run(rig, mode, method):
     rig.ok(result["manager"], f"{name}: segments of a manager have the right sums")
     rig.ok(result["stranger"], f"{name}: another program has written")
     # Elsewhere it may be gone, and need not be yet: doc/moving.
-    if mode == "bare" or mode == "shim" and method != "spawn":
+    if mode != "shim" or method != "spawn":
         rig.ok(result["handed"], f"{name}: what a worker made and closed is there when it has ended")
+        rig.ok(result["pooled"], f"{name}: what a pool's workers made and closed is there when it is terminated")
     if mode == "module":
         rig.ok(warnings == 0 and errors == 0, f"{name}: no word of the resource tracker", outcome.err[-3000:])
         rig.ok(result["stays"], f"{name}: another program takes nothing away")

@@ -3,7 +3,8 @@
 
 usage: numpy_run.py START_METHOD install|plain
 
-Prints checked sums as JSON; whether a segment is still there that a worker had made, closed and ended; and
+Prints checked sums as JSON; whether a segment is still there that a worker had made, closed and ended, and
+those that the workers of a pool had; and
 whether one still has its name after another program, not a child of this one's multiprocessing, had attached
 it and ended.
 """
@@ -111,12 +112,33 @@ def beside_a_stranger(install):
     return changed, stays
 
 
-def make_and_end(pipe):
+def make_and_close(value):
     segment = shared_memory.SharedMemory(create=True, size=8000)
-    view(segment, (1000,))[:] = 1
-    name = segment.name
+    view(segment, (1000,))[:] = value
     segment.close()
-    pipe.send(name)
+    return segment.name
+
+
+def make_and_end(pipe):
+    pipe.send(make_and_close(1))
+
+
+def take(name):
+    try:
+        segment = shared_memory.SharedMemory(name)
+    except FileNotFoundError:
+        return None
+    total = float(view(segment, (1000,)).sum())
+    segment.close()
+    segment.unlink()
+    return total
+
+
+def handed_over_by_pool(context):
+    """The workers are terminated, and say nothing at their end."""
+    with context.Pool(2) as pool:
+        names = pool.map(make_and_close, range(4), chunksize=1)
+    return [take(name) for name in names] == [0.0, 1000.0, 2000.0, 3000.0]
 
 
 def handed_over(context):
@@ -126,14 +148,7 @@ def handed_over(context):
     process.start()
     name = pipe.recv()
     process.join()
-    try:
-        segment = shared_memory.SharedMemory(name)
-    except FileNotFoundError:
-        return False
-    total = float(view(segment, (1000,)).sum())
-    segment.close()
-    segment.unlink()
-    return total == 1000.0
+    return take(name) == 1000.0
 
 
 def main():
@@ -144,7 +159,8 @@ def main():
     context = get_context(method)
     changed, stays = beside_a_stranger(install)
     print(json.dumps({"pool": through_pool(context), "manager": through_manager(context),
-                      "handed": handed_over(context), "stranger": changed, "stays": stays}))
+                      "handed": handed_over(context), "pooled": handed_over_by_pool(context),
+                      "stranger": changed, "stays": stays}))
 
 
 if __name__ == "__main__":
