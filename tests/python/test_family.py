@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What workers hand over to who started them, by name alone."""
 
+import concurrent.futures
 import multiprocessing
 import os
 import signal
+import sys
+from multiprocessing import shared_memory
 
 import shmd
 import tap
@@ -26,6 +29,29 @@ def make_and_die(told):
     memory = shmd.SharedMemory(create=True, size=100)
     told.send(memory.name)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_as_the_standard_library_does(_):
+    memory = shared_memory.SharedMemory(create=True, size=100)
+    memory.buf[0] = 7
+    memory.close()
+    return memory.name
+
+
+def make_and_fail(told):
+    sys.stderr = open(os.devnull, "w")
+    make_and_keep(told)
+    raise ValueError
+
+
+def make_and_exit(told):
+    make_and_keep(told)
+    sys.exit(3)
+
+
+def make_as_owner():
+    with shmd.SharedMemory(create=True, size=100, lifetime="owner") as memory:
+        return memory.name
 
 
 def is_there(name):
@@ -65,6 +91,27 @@ class Family(tap.TestCase):
         for method in multiprocessing.get_all_start_methods():
             with self.subTest(method):
                 self.take(self.run_one(method, make_and_keep))
+
+    def test_executors_and_the_standard_librarys_spelling(self):
+        shmd.install()
+        self.addCleanup(shmd.uninstall)
+        for method in multiprocessing.get_all_start_methods():
+            with self.subTest(method):
+                context = multiprocessing.get_context(method)
+                with concurrent.futures.ProcessPoolExecutor(2, context) as executor:
+                    names = list(executor.map(make_as_the_standard_library_does, range(4)))
+                for made in names:
+                    self.take(made)
+
+    def test_workers_that_fail_or_exit(self):
+        for target in (make_and_fail, make_and_exit):
+            with self.subTest(target):
+                self.take(self.run_one("fork", target))
+
+    def test_what_is_its_owners_ends_with_it(self):
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            made = pool.apply(make_as_owner)
+        self.assertFalse(is_there(made))
 
     def test_a_killed_worker_hands_over_nothing(self):
         for method in multiprocessing.get_all_start_methods():
