@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "shmd/client.h"
+#include "shmd/peer.h"
 #include "shmd/process.h"
 #include "shmd/query.h"
 #include "shmd/reply.h"
@@ -291,10 +292,13 @@ static int on_bequeath(struct client *client, const void *body, struct reply *re
 {
 	const struct wire_bequeath *bequeath = body;
 	struct server *server = client->server;
-	struct process *heir;
-	int r = process_get_by_pid(&server->processes, (pid_t)bequeath->pid, &heir);
+	struct process *heir = NULL;
+	int r = -ESRCH;
 
 	(void)reply;
+	if (client->session.estate &&
+	    peer_numbers_as_we_do(process_of(client->session.estate)->pid))
+		r = process_get_by_pid(&server->processes, (pid_t)bequeath->pid, &heir);
 	if (r == -ESRCH || r == -EINVAL)
 		return refuse(why, REFUSAL_NOT_FOUND, "there is no process %u", bequeath->pid);
 	if (r < 0)

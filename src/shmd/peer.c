@@ -92,6 +92,24 @@ uint64_t peer_start(pid_t pid)
 	return read_stat(pid, 22);
 }
 
+bool peer_numbers_as_we_do(pid_t pid)
+{
+	char file[32];
+	_cleanup_free_ char *line = NULL;
+	size_t room = 0;
+
+	snprintf(file, sizeof(file), "/proc/%d/status", (int)pid);
+	_cleanup_fclose_ FILE *status = pid > 0 ? fopen(file, "re") : NULL;
+	if (!status)
+		return false;
+	/* A number for each namespace that it is in, from ours downwards. */
+	while (getline(&line, &room, status) > 0) {
+		if (strncmp(line, "NSpid:", 6) == 0)
+			return strchr(line, '\t') == strrchr(line, '\t');
+	}
+	return false;
+}
+
 /* PF_EXITING of linux/sched.h, which proc_pid_stat(5) shows: a process that ends has it before anything is taken
  * from it. */
 #define EXITING 0x4

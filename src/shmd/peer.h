@@ -19,6 +19,9 @@ void peer_command(pid_t pid, char *ret, size_t room);
 /* When a process began, in the kernel's ticks: with the pid, which process it is. 0: it cannot be read. */
 uint64_t peer_start(pid_t pid);
 
+/* Whether a process is in our PID namespace, so that numbers that it tells us mean to it what they mean to us. */
+bool peer_numbers_as_we_do(pid_t pid);
+
 /* Whether a process is about to end, or has, or cannot be looked at: what it had may have gone by that. */
 bool peer_is_ending(pid_t pid);
 

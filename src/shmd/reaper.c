@@ -15,6 +15,7 @@
 #include "core/memory.h"
 #include "shmd/helper.h"
 #include "shmd/loop.h"
+#include "shmd/peer.h"
 #include "shmd/process.h"
 #include "shmd/store.h"
 #include "shmd/turn.h"
@@ -100,12 +101,13 @@ static void put_processes(struct reaper *reaper)
 }
 
 /* What nobody has any more because its maker is being killed was not put down; and a parent that has ended in the
- * meantime inherits nothing. */
+ * meantime inherits nothing; nor does who only has the parent's number here, and not where the maker is. */
 static struct process *find_heir(struct reaper *reaper, const struct segment *segment, pid_t pid)
 {
+	const struct process *maker = process_of(segment->heir);
 	struct process *process = NULL;
 
-	if (!process_is_ending(process_of(segment->heir)) &&
+	if (!process_is_ending(maker) && peer_numbers_as_we_do(maker->pid) &&
 	    process_get_by_pid(reaper->processes, pid, &process) == 0)
 		process->estate.start = process_start(process);
 	return process;

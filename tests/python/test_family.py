@@ -5,11 +5,27 @@ import concurrent.futures
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from multiprocessing import shared_memory
 
 import shmd
 import tap
+
+
+MAKE_IN_WORKERS = """
+import multiprocessing, shmd
+
+def make(told):
+    memory = shmd.SharedMemory(create=True, size=1)
+    memory.close()
+    kept = shmd.SharedMemory(create=True, size=1)
+    make.kept = kept
+
+process = multiprocessing.get_context("fork").Process(target=make, args=(None,))
+process.start()
+process.join()
+"""
 
 
 def make_and_close(_=None):
@@ -118,6 +134,16 @@ class Family(tap.TestCase):
             with self.subTest(method):
                 made = self.run_one(method, make_and_die)
                 self.eventually(lambda: not is_there(made))
+
+    def test_numbers_of_another_namespace_are_nobodys(self):
+        """The parent is 1 there, and 1 is somebody else, who does not end, for the daemon."""
+        unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+        if subprocess.run([*unshare, "true"], stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest("namespaces are not permitted")
+        program = [sys.executable, "-c", MAKE_IN_WORKERS]
+        done = subprocess.run([*unshare, *program], text=True, capture_output=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.eventually(lambda: shmd.list() == [])
 
     def test_only_workers_do(self):
         memory = shmd.SharedMemory(create=True, size=1)
