@@ -251,6 +251,7 @@ static PyObject *get_semaphore(PyObject *object, void *unused)
 	const char *name = NULL;
 
 	(void)unused;
+	segment_forget_parent(self);
 	if (self->segment) {
 		self->users++;
 		Py_BEGIN_ALLOW_THREADS name = shmd_segment_semaphore(self->segment);

@@ -113,7 +113,7 @@ static struct process *find_heir(struct reaper *reaper, const struct segment *se
 	return process;
 }
 
-static void hand_over(struct reaper *reaper)
+void reaper_hand_over(struct reaper *reaper)
 {
 	struct segment *segment;
 	pid_t pid;
@@ -139,7 +139,7 @@ static void set_timer(struct reaper *reaper)
 
 void reaper_kick(struct reaper *reaper)
 {
-	hand_over(reaper);
+	reaper_hand_over(reaper);
 	if (reaper->registry->queue)
 		turn_ask(&reaper->turn);
 	close_unused(reaper);

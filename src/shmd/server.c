@@ -61,6 +61,7 @@ static void on_closer_full(bool is_full, void *context)
 
 void server_note_changes(struct server *server)
 {
+	reaper_hand_over(server->reaper);
 	store_push(server->store);
 	record_flush(&server->registry->record);
 }
