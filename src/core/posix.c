@@ -149,6 +149,8 @@ static int create(struct registry *registry, struct session *session, const stru
 		return r;
 	}
 	segment->rule_share = share;
+	/* The bits above are the file's alone. */
+	segment->ownership.mode &= 0777;
 	reaped_take(&registry->reaped, segment->name);
 	r = enter(registry, segment, what, &ret->fd, why);
 	if (r != 0)

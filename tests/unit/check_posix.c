@@ -829,7 +829,7 @@ START_TEST(the_next_daemon_goes_on)
 {
 	struct opening what = memory("a", NEW);
 
-	what.of.mode = 0751;
+	what.of.mode = 04751;
 	must_open(what);
 	ck_assert_int_eq(write(opened.fd, "abc", 3), 3);
 	run_at(now);
