@@ -186,6 +186,9 @@ static bool is_idle(struct shmd *connection)
 
 int posix_bequeath(struct shmd *connection, pid_t heir)
 {
+	/* First: what a signal handler has interrupted may hold the mutex. */
+	if (!is_idle(connection))
+		return -EAGAIN;
 	connection_look_after_socket(connection);
 	return is_idle(connection) ? translate(shmd_hand_over(connection, heir)) : -EAGAIN;
 }

@@ -251,7 +251,8 @@ static const char *const plain_acts[] = {"few-descriptors",
 					 "inherit-from-grandchild",
 					 "disinherit",
 					 "see-through-vfork",
-					 "end-in-handlers"};
+					 "end-in-handlers",
+					 "end-without-socket"};
 
 START_TEST(test_act)
 {

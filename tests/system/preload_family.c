@@ -187,9 +187,30 @@ static void end_in_handlers(void)
 	}
 }
 
+/* A handler may also come while the shim finds its socket gone. */
+static void lose_socket_without_end(void)
+{
+	signal(SIGALRM, end_on_signal);
+	make("one");
+	ualarm(2000, 0);
+	for (;;) {
+		closefrom(STDERR_FILENO + 1);
+		is_there("one");
+	}
+}
+
+static void end_without_socket(void)
+{
+	for (int i = 0; i < 300; i++) {
+		finish(spawn(lose_socket_without_end));
+		shm_unlink(name_of("one"));
+	}
+}
+
 const struct act acts_family[] = {{"inherit", inherit},
 				  {"inherit-from-grandchild", inherit_from_grandchild},
 				  {"disinherit", disinherit},
 				  {"see-through-vfork", see_through_vfork},
 				  {"end-in-handlers", end_in_handlers},
+				  {"end-without-socket", end_without_socket},
 				  {NULL}};
