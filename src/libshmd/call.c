@@ -676,8 +676,9 @@ int call_perform(struct shmd *connection, struct call *call)
 {
 	/* A thread that were cancelled in here would leave the others without a reader. */
 	int before = cancellation_off();
-	int r = exchange(connection, call);
 
+	connection_look_after_socket(connection);
+	int r = exchange(connection, call);
 	cancellation_restore(before);
 	return r;
 }

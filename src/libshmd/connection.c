@@ -84,7 +84,8 @@ void connection_note_socket(struct shmd *connection)
 
 void connection_look_after_socket(struct shmd *connection)
 {
-	if (connection_is_inherited(connection) || is_still_ours(connection))
+	if (connection->aside.lowest_fd == 0 || connection_is_inherited(connection) ||
+	    is_still_ours(connection))
 		return;
 	pthread_mutex_lock(&connection->mutex);
 	if (connection->broken == 0 && !is_still_ours(connection)) {
@@ -94,7 +95,7 @@ void connection_look_after_socket(struct shmd *connection)
 	pthread_mutex_unlock(&connection->mutex);
 }
 
-static void close_socket(struct shmd *connection)
+void connection_close_socket(struct shmd *connection)
 {
 	if (is_still_ours(connection))
 		close_fd(connection->socket);
@@ -368,7 +369,7 @@ void connection_update_loop(struct shmd *connection)
  * to be, only when it works; what fails is tried again with the next call. */
 static int make_own(struct shmd *connection)
 {
-	close_socket(connection);
+	connection_close_socket(connection);
 	/* Another thread was about to exchange it. */
 	close_fd(connection->resume.fresh);
 	init_state(connection);

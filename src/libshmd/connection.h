@@ -61,6 +61,9 @@ void connection_note_socket(struct shmd *connection);
  * left alone. */
 void connection_look_after_socket(struct shmd *connection);
 
+/* Closes the socket, if it is still ours. */
+void connection_close_socket(struct shmd *connection);
+
 /* Makes the connection this process's own, if it was inherited. 0 or a negative errno, with the
  * message set. The second form is for those who hold fork_lock(). */
 int connection_enter(struct shmd *connection);

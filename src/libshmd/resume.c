@@ -381,10 +381,9 @@ static int exchange_sockets(struct shmd *connection)
 
 	if (r < 0)
 		return error_errno(r, "cannot watch the new connection");
-	int former = connection->socket;
+	connection_close_socket(connection);
 	connection->socket = steal_fd(&resume->fresh);
 	connection_note_socket(connection);
-	close_fd(former);
 	connection->broken = 0;
 	return 0;
 }

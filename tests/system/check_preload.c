@@ -235,6 +235,7 @@ END_TEST
 static const char *const plain_acts[] = {"few-descriptors",
 					 "close-everything",
 					 "take-its-place",
+					 "take-its-place-and-close",
 					 "find-native",
 					 "descend",
 					 "go-brokered",

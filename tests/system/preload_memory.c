@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,22 +150,50 @@ static void close_everything(void)
 }
 
 /* What stands in its place is the program's, and is neither used nor closed. */
+static void take_place(int fd, int ret_pair[2])
+{
+	must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ret_pair) == 0);
+	must(dup2(ret_pair[0], fd) == fd && close(ret_pair[0]) == 0);
+	ret_pair[0] = fd;
+}
+
+static void expect_untouched(const int pair[2])
+{
+	char byte = 0;
+
+	must(recv(pair[1], &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+	must(write(pair[1], "y", 1) == 1);
+	must(read(pair[0], &byte, 1) == 1 && byte == 'y');
+}
+
 static void take_its_place(void)
 {
 	const char *name = name_of("place");
-	char byte = 0;
 	int pair[2];
 
 	make(name);
 	int fd = find_socket();
 	must(fd >= 0);
-	must(pipe(pair) == 0);
-	must(dup2(pair[0], fd) == fd && close(pair[0]) == 0);
+	take_place(fd, pair);
 	for (int i = 0; i < 3; i++)
 		expect_lowest(name);
-	must(write(pair[1], "y", 1) == 1);
-	must(read(fd, &byte, 1) == 1 && byte == 'y');
+	expect_untouched(pair);
 	must(shm_unlink(name) == 0);
+}
+
+/* A semaphore with a lock is let go of at the daemon. */
+static void take_its_place_and_close(void)
+{
+	const char *name = name_of("place");
+	sem_t *sem = sem_open(name, O_CREAT, 0600, 1);
+	int pair[2];
+
+	must(sem != SEM_FAILED && sem_unlink(name) == 0);
+	take_place(find_socket(), pair);
+	/* Who is waited for there never answers. */
+	alarm(5);
+	must(sem_close(sem) == 0);
+	expect_untouched(pair);
 }
 
 /* It does not count among the descriptors that a program expects to have. */
@@ -237,6 +266,9 @@ static void survive_restart(void)
 	await();
 	use_native("without");
 	must(sem_wait(sem) == 0 && sem_trywait(sem) < 0 && sem_post(sem) == 0);
+	int pair[2], fd = find_socket();
+	if (fd >= 0)
+		take_place(fd, pair);
 	tell();
 	/* There is another one. */
 	await();
@@ -247,6 +279,8 @@ static void survive_restart(void)
 	must(next != SEM_FAILED && next != sem);
 	must(sem_getvalue(next, &value) == 0 && value == 7);
 	must(sem_close(sem) == 0 && sem_close(next) == 0);
+	if (fd >= 0)
+		expect_untouched(pair);
 }
 
 /* All fail in one way, which does not look as if there were no such name. */
@@ -384,6 +418,7 @@ const struct act acts_memory[] = {{"hold", hold},
 				  {"read-there", read_there},
 				  {"close-everything", close_everything},
 				  {"take-its-place", take_its_place},
+				  {"take-its-place-and-close", take_its_place_and_close},
 				  {"few-descriptors", few_descriptors},
 				  {"survive-restart", survive_restart},
 				  {"be-refused", be_refused},
