@@ -76,8 +76,10 @@ void connection_note_socket(struct shmd *connection)
 	if (connection->aside.lowest_fd == 0 || fstat(connection->socket, &st) < 0)
 		return;
 	if (getsockopt(connection->socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		peer.uid = (uid_t)-1;
+		peer = (struct ucred){.uid = (uid_t)-1};
 	connection->aside.daemon = peer.uid;
+	/* 0: it is in another PID namespace than ours, and not below it. */
+	connection->aside.has_its_pids = peer.pid > 0;
 	connection->aside.device = st.st_dev;
 	connection->aside.inode = st.st_ino;
 }

@@ -24,8 +24,9 @@ struct aside {
 	int lowest_fd; /* of its socket; 0: the program knows of it */
 	dev_t device;  /* which file the socket is */
 	ino_t inode;
-	uid_t uid;    /* of this process when it connected, */
-	uid_t daemon; /* and of the daemon that there is now */
+	uid_t uid;         /* of this process when it connected, */
+	uid_t daemon;      /* and of the daemon that there is now */
+	bool has_its_pids; /* our numbers of processes are the daemon's, too */
 };
 
 struct shmd {

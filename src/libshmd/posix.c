@@ -149,6 +149,8 @@ int posix_open(struct shmd *connection, const struct posix_request *request,
 		r = check_room(connection, request->oflag);
 	if (r < 0)
 		return r;
+	if (!connection->aside.has_its_pids)
+		open.heir = 0;
 	r = call_perform(connection, &call);
 	if (r < 0 && r == call.lost && opened.flags & WIRE_SEGMENT_NEW)
 		take_back(connection, opened.id);
@@ -179,7 +181,8 @@ static bool is_idle(struct shmd *connection)
 {
 	if (connection_is_inherited(connection) || pthread_mutex_trylock(&connection->mutex) != 0)
 		return false;
-	bool is_idle = !connection->is_read && !connection->calls && connection->broken == 0;
+	bool is_idle = connection->aside.has_its_pids && !connection->is_read &&
+		       !connection->calls && connection->broken == 0;
 	pthread_mutex_unlock(&connection->mutex);
 	return is_idle;
 }

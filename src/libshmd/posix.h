@@ -30,7 +30,7 @@ struct posix_request {
 	unsigned value; /* of a new semaphore */
 	enum shmd_lifetime lifetime; /* of a new one: SHMD_LIFETIME_CLIENTS or _PERSISTENT */
 	unsigned linger_ms;
-	pid_t heir; /* of a new one; as of struct shmd_options */
+	pid_t heir; /* of a new one; as of struct shmd_options, but by its number here */
 };
 
 struct posix_answer {
@@ -46,14 +46,16 @@ struct posix_answer {
  */
 int posix_connect(struct shmd **ret);
 
-/* What was created is taken back where its descriptor cannot be had. */
+/* What was created is taken back where its descriptor cannot be had. It has no heir where the daemon numbers
+ * processes otherwise. */
 int posix_open(struct shmd *connection, const struct posix_request *request,
 	       struct posix_answer *ret);
 
 int posix_unlink(struct shmd *connection, enum posix_kind kind, const char *name);
 
-/* As shmd_hand_over(), for a process at its very end. -EAGAIN: the connection is not this process's own, or another
- * call is under way, perhaps one that a signal handler has interrupted to call this. */
+/* As shmd_hand_over(), for a process at its very end. -EAGAIN: the connection is not this process's own, or the
+ * daemon numbers processes otherwise, or another call is under way, perhaps one that a signal handler has
+ * interrupted to call this. */
 int posix_bequeath(struct shmd *connection, pid_t heir);
 
 /*

@@ -232,28 +232,18 @@ START_TEST(test_a_user_sees_no_difference)
 END_TEST
 
 /* Acts that say themselves whether they went well, as they do with and without recovery. */
-static const char *const plain_acts[] = {"few-descriptors",
-					 "close-everything",
-					 "take-its-place",
-					 "take-its-place-and-close",
-					 "find-native",
-					 "descend",
-					 "go-brokered",
-					 "ping-pong",
-					 "open-twice",
-					 "open-many",
-					 "native-semaphores",
-					 "foreign-post",
-					 "inherited",
-					 "cancelled",
-					 "handlers",
-					 "storm",
-					 "inherit",
-					 "inherit-from-grandchild",
-					 "disinherit",
-					 "see-through-vfork",
-					 "end-in-handlers",
-					 "end-without-socket"};
+static const char *const plain_acts[] = {"few-descriptors",   "close-everything",
+					 "take-its-place",    "take-its-place-and-close",
+					 "find-native",       "descend",
+					 "go-brokered",       "ping-pong",
+					 "open-twice",        "open-many",
+					 "native-semaphores", "foreign-post",
+					 "inherited",         "cancelled",
+					 "handlers",          "storm",
+					 "inherit",           "inherit-from-grandchild",
+					 "disinherit",        "see-through-vfork",
+					 "end-in-handlers",   "end-without-socket",
+					 "leave-namespace"};
 
 START_TEST(test_act)
 {

@@ -2,6 +2,8 @@
 /* What is handed over by name alone: nobody has it between the one who made it and the one who opens it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -53,6 +55,13 @@ static void let_daemon_settle(void)
 		make("settling");
 		await_end_of("settling");
 	}
+}
+
+/* The kernel tells of a close before it is one, and the daemon looks again: a maker must not die meanwhile. */
+static void let_daemon_hear_of_close(void)
+{
+	usleep(50000);
+	let_daemon_settle();
 }
 
 /* --- one child -------------------------------------------------------------------------------- */
@@ -131,7 +140,7 @@ static void disinherit(void)
 	/* But what it had put down before. */
 	pid = spawn(put_one_down_and_wait);
 	steps_hear(steps.there);
-	let_daemon_settle();
+	let_daemon_hear_of_close();
 	kill_and_reap(pid);
 	let_daemon_settle();
 	must(is_there("one") && shm_unlink(name_of("one")) == 0);
@@ -207,10 +216,56 @@ static void end_without_socket(void)
 	}
 }
 
+/* By a number that is another process's where the daemon is: its init's. */
+static void be_init_of_namespace(void)
+{
+	finish(spawn(make_one_and_exit));
+}
+
+static void leave_namespace(void)
+{
+	/* It takes root. */
+	if (unshare(CLONE_NEWPID) < 0)
+		return;
+	finish(spawn(be_init_of_namespace));
+	await_end_of("one");
+}
+
+/* The threads of a process outlive its first one. */
+static void *put_one_down_late(void *first)
+{
+	must(pthread_join(*(pthread_t *)first, NULL) == 0);
+	put_one_down_and_wait();
+	_exit(0);
+}
+
+static void leave_it_to_another_thread(void)
+{
+	static pthread_t first, other;
+
+	first = pthread_self();
+	must(pthread_create(&other, NULL, put_one_down_late, &first) == 0);
+	pthread_exit(NULL);
+}
+
+static void outlive_first_thread(void)
+{
+	steps_init(&steps);
+	pid_t pid = spawn(leave_it_to_another_thread);
+	steps_hear(steps.there);
+	let_daemon_hear_of_close();
+	must(is_there("one"));
+	kill_and_reap(pid);
+	let_daemon_settle();
+	must(is_there("one") && shm_unlink(name_of("one")) == 0);
+}
+
 const struct act acts_family[] = {{"inherit", inherit},
 				  {"inherit-from-grandchild", inherit_from_grandchild},
 				  {"disinherit", disinherit},
 				  {"see-through-vfork", see_through_vfork},
 				  {"end-in-handlers", end_in_handlers},
 				  {"end-without-socket", end_without_socket},
+				  {"leave-namespace", leave_namespace},
+				  {"outlive-first-thread", outlive_first_thread},
 				  {NULL}};
