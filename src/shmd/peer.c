@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "shmd/peer.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,13 +72,11 @@ void peer_command(pid_t pid, char *ret, size_t room)
 
 /* A field of proc_pid_stat(5), counted from 1; the second one is a name in parentheses, which may hold anything.
  * 0: it cannot be read. */
-static uint64_t read_stat(pid_t pid, int which)
+static uint64_t read_field(const char *file, int which)
 {
-	char file[32], text[1024];
+	char text[1024];
 	uint64_t value = 0;
-
-	snprintf(file, sizeof(file), "/proc/%d/stat", (int)pid);
-	_cleanup_close_ int fd = pid > 0 ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+	_cleanup_close_ int fd = open(file, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
 	text[n > 0 ? n : 0] = '\0';
 	const char *field = strrchr(text, ')');
@@ -85,6 +85,14 @@ static uint64_t read_stat(pid_t pid, int which)
 	if (field)
 		sscanf(field, "%" SCNu64, &value);
 	return value;
+}
+
+static uint64_t read_stat(pid_t pid, int which)
+{
+	char file[32];
+
+	snprintf(file, sizeof(file), "/proc/%d/stat", (int)pid);
+	return pid > 0 ? read_field(file, which) : 0;
 }
 
 uint64_t peer_start(pid_t pid)
@@ -110,13 +118,40 @@ bool peer_numbers_as_we_do(pid_t pid)
 	return false;
 }
 
-/* PF_EXITING of linux/sched.h, which proc_pid_stat(5) shows: a process that ends has it before anything is taken
+/* PF_EXITING of linux/sched.h, which proc_pid_stat(5) shows: a thread that ends has it before anything is taken
  * from it. */
 #define EXITING 0x4
 
+/* The daemon waits for the kernel meanwhile. */
+#define THREADS_AT_MOST 64
+
+static bool is_exiting(uint64_t flags)
+{
+	return flags == 0 || flags & EXITING;
+}
+
+/* What it has goes with the last of its threads, and the first one, whose flags are the process's, may have gone
+ * before. */
+static bool has_thread(pid_t pid)
+{
+	char name[32], file[sizeof(name) + NAME_MAX + 8];
+	bool found = false;
+
+	snprintf(name, sizeof(name), "/proc/%d/task", (int)pid);
+	DIR *folder = opendir(name);
+	for (int i = 0; folder && i < THREADS_AT_MOST && !found; i++) {
+		struct dirent *entry = readdir(folder);
+		if (!entry)
+			break;
+		snprintf(file, sizeof(file), "%s/%s/stat", name, entry->d_name);
+		found = entry->d_name[0] != '.' && !is_exiting(read_field(file, 9));
+	}
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
 bool peer_is_ending(pid_t pid)
 {
-	uint64_t flags = read_stat(pid, 9);
-
-	return flags == 0 || flags & EXITING;
+	return is_exiting(read_stat(pid, 9)) && !has_thread(pid);
 }

@@ -243,7 +243,7 @@ static const char *const plain_acts[] = {"few-descriptors",   "close-everything"
 					 "inherit",           "inherit-from-grandchild",
 					 "disinherit",        "see-through-vfork",
 					 "end-in-handlers",   "end-without-socket",
-					 "leave-namespace"};
+					 "leave-namespace",   "outlive-first-thread"};
 
 START_TEST(test_act)
 {
