@@ -506,13 +506,14 @@ void client_accept(struct server *server, int socket)
 	client_free(client);
 }
 
-/* A process that leaves numbers behind is watched on, at the price of a client. */
+/* A process that leaves numbers behind is watched on, at the price of a client. What is kept for it is paid for by
+ * whoever made that, without asking the process. */
 static void leave_process(struct client *client)
 {
 	struct process *process = client->process;
 
 	DL_DELETE2(process->clients, client, process_prev, process_next);
-	if (!process->clients && !estate_is_empty(&process->estate)) {
+	if (!process->clients && process->estate.lockers) {
 		process->charge = client->charge;
 		client->charge = (struct charge){0};
 	}

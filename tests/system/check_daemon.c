@@ -454,6 +454,47 @@ START_TEST(limit_on_clients)
 }
 END_TEST
 
+static void connect_for_a_while(struct actor *self, void *context)
+{
+	struct shmd *connection = connect_or_fail();
+
+	(void)context;
+	actor_tell(self);
+	actor_await(self);
+	shmd_disconnect(connection);
+	actor_tell(self);
+	actor_await(self);
+}
+
+/* Anybody can make any process an heir. */
+START_TEST(an_heir_pays_nothing)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd_segment *segment;
+	struct actor actor;
+	struct shmd *two;
+
+	limit("[limits]\nclients_per_user = 2\n");
+	actor_start(&actor, connect_for_a_while, NULL);
+	actor_await(&actor);
+	struct shmd *one = connect_or_fail();
+	options.heir = actor.pid;
+	ck_assert_int_eq(shmd_create(one, "1", 1, &options, &segment), 0);
+	shmd_detach(segment);
+	/* It is the heir's by then. */
+	ck_assert_int_eq(shmd_hand_over(one, actor.pid), 0);
+	actor_tell(&actor);
+	actor_await(&actor);
+	AWAIT(shmd_connect(&two, NULL) == 0);
+	ck_assert_uint_eq(status_segments(one), 1);
+	shmd_disconnect(two);
+	actor_tell(&actor);
+	actor_finish(&actor);
+	await_segments(one, 0);
+	shmd_disconnect(one);
+}
+END_TEST
+
 START_TEST(limit_on_attachments)
 {
 	limit("[limits]\nattachments = 1\n");
@@ -667,6 +708,7 @@ int main(void)
 	tcase_add_test(tests, limit_on_segments);
 	tcase_add_test(tests, limit_on_bytes);
 	tcase_add_test(tests, limit_on_clients);
+	tcase_add_test(tests, an_heir_pays_nothing);
 	tcase_add_test(tests, limit_on_attachments);
 	tcase_add_test(tests, no_descriptor_left);
 	tcase_add_test(tests, descriptors_return_to_where_they_began);
