@@ -133,6 +133,22 @@ static void free_process(struct process *process)
 	free(process);
 }
 
+/* Takes the pidfd over. */
+static int make(struct process_table *table, pid_t pid, int pidfd, struct process **ret)
+{
+	struct process *process = allocate(table, pid, pidfd);
+
+	if (!process)
+		return -ENOMEM;
+	int r = add_to_table(table, process);
+	if (r < 0) {
+		free_process(process);
+		return r;
+	}
+	*ret = process;
+	return 0;
+}
+
 int process_get(struct process_table *table, int socket, pid_t pid, struct process **ret)
 {
 	struct process *process = process_find(table, pid);
@@ -148,16 +164,7 @@ int process_get(struct process_table *table, int socket, pid_t pid, struct proce
 	}
 	if (pidfd < 0)
 		return pidfd;
-	process = allocate(table, pid, steal_fd(&pidfd));
-	if (!process)
-		return -ENOMEM;
-	int r = add_to_table(table, process);
-	if (r < 0) {
-		free_process(process);
-		return r;
-	}
-	*ret = process;
-	return 0;
+	return make(table, pid, steal_fd(&pidfd), ret);
 }
 
 /* Between the two the number may have been given to another process, which has begun later. Where nobody can
@@ -186,16 +193,7 @@ int process_get_by_pid(struct process_table *table, pid_t pid, struct process **
 	int pidfd = open_known(pid, 0);
 	if (pidfd < 0)
 		return pidfd == -ENOSYS ? -EOPNOTSUPP : pidfd;
-	process = allocate(table, pid, pidfd);
-	if (!process)
-		return -ENOMEM;
-	int r = add_to_table(table, process);
-	if (r < 0) {
-		free_process(process);
-		return r;
-	}
-	*ret = process;
-	return 0;
+	return make(table, pid, pidfd, ret);
 }
 
 /* It says nothing of the process. */
