@@ -270,7 +270,7 @@ int shmd_keep_until_exit(struct shmd_segment *segment);
  * process that is killed with it in hand leaves nothing. Also hands on what was handed over to this process.
  * Asks the daemon.
  *
- * @param heir  A process, usually the parent, by its number in the daemon's PID namespace.
+ * @param heir  A process of the same user, usually the parent, by its number in the daemon's PID namespace.
  * @return 0; -ENOENT: that process has ended; -EINVAL: not a number of a process; -ENOTSUP: the kernel has no
  *         pidfds; -ECONNRESET; -ENOTCONN; in a forked child that has asked nothing yet, also as shmd_connect().
  */

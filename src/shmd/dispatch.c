@@ -298,9 +298,11 @@ static int on_bequeath(struct client *client, const void *body, struct reply *re
 	(void)reply;
 	if (client->session.estate &&
 	    peer_numbers_as_we_do(process_of(client->session.estate)->pid))
-		r = process_get_by_pid(&server->processes, (pid_t)bequeath->pid, &heir);
+		r = process_get_by_pid(&server->processes, (pid_t)bequeath->pid,
+				       client->session.who.uid, &heir);
 	if (r == -ESRCH || r == -EINVAL)
-		return refuse(why, REFUSAL_NOT_FOUND, "there is no process %u", bequeath->pid);
+		return refuse(why, REFUSAL_NOT_FOUND, "there is no process %u of that user's",
+			      bequeath->pid);
 	if (r < 0)
 		return refuse_errno(why, r, "watch the process that inherits");
 	heir->estate.start = process_start(heir);

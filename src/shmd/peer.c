@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -98,6 +99,15 @@ static uint64_t read_stat(pid_t pid, int which)
 uint64_t peer_start(pid_t pid)
 {
 	return read_stat(pid, 22);
+}
+
+bool peer_is_users(pid_t pid, uid_t uid)
+{
+	char file[32];
+	struct stat st;
+
+	snprintf(file, sizeof(file), "/proc/%d", (int)pid);
+	return pid > 0 && stat(file, &st) == 0 && st.st_uid == uid;
 }
 
 bool peer_numbers_as_we_do(pid_t pid)

@@ -22,6 +22,9 @@ uint64_t peer_start(pid_t pid);
 /* Whether a process is in our PID namespace, so that numbers that it tells us mean to it what they mean to us. */
 bool peer_numbers_as_we_do(pid_t pid);
 
+/* Whether a process is a user's, by its effective id; false if it cannot be looked at. */
+bool peer_is_users(pid_t pid, uid_t uid);
+
 /* Whether a process is about to end, or has, or cannot be looked at: what it had may have gone by that. */
 bool peer_is_ending(pid_t pid);
 

@@ -182,9 +182,12 @@ static int open_known(pid_t pid, uint64_t start)
 	return steal_fd(&fd);
 }
 
-int process_get_by_pid(struct process_table *table, pid_t pid, struct process **ret)
+int process_get_by_pid(struct process_table *table, pid_t pid, uid_t uid, struct process **ret)
 {
 	struct process *process = process_find(table, pid);
+
+	if (!peer_is_users(pid, uid))
+		return -ESRCH;
 
 	if (process) {
 		*ret = process;

@@ -65,9 +65,9 @@ struct process *process_find(const struct process_table *table, pid_t pid);
  */
 int process_restore(struct process_table *table, pid_t pid, uint64_t start, struct process **ret);
 
-/* Finds or makes the entry of a process that lives, by its pid alone. -ESRCH: there is none; -EOPNOTSUPP: the
- * kernel offers no pidfd. */
-int process_get_by_pid(struct process_table *table, pid_t pid, struct process **ret);
+/* Finds or makes the entry of a process of that user's that lives, by its pid alone. -ESRCH: there is none;
+ * -EOPNOTSUPP: the kernel offers no pidfd. */
+int process_get_by_pid(struct process_table *table, pid_t pid, uid_t uid, struct process **ret);
 
 /* When the process began; with its pid, which process it is. 0: unknown. Takes NULL. */
 uint64_t process_start(struct process *process);

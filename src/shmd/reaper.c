@@ -108,7 +108,7 @@ static struct process *find_heir(struct reaper *reaper, const struct segment *se
 	struct process *process = NULL;
 
 	if (!process_is_ending(maker) && peer_numbers_as_we_do(maker->pid) &&
-	    process_get_by_pid(reaper->processes, pid, &process) == 0)
+	    process_get_by_pid(reaper->processes, pid, segment_payer(segment), &process) == 0)
 		process->estate.start = process_start(process);
 	return process;
 }

@@ -495,6 +495,39 @@ START_TEST(an_heir_pays_nothing)
 }
 END_TEST
 
+#define ANOTHER_UID 64501
+
+static void be_somebody_else(struct actor *self, void *context)
+{
+	(void)context;
+	ck_assert_int_eq(setresuid(ANOTHER_UID, ANOTHER_UID, ANOTHER_UID), 0);
+	actor_tell(self);
+	actor_await(self);
+}
+
+/* Else who may make nothing persistent would name a process that lives for ever. */
+START_TEST(an_heir_is_of_the_same_user)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd *connection = connect_or_fail();
+	struct shmd_segment *segment;
+	struct actor actor;
+
+	if (geteuid() != 0)
+		return;
+	actor_start(&actor, be_somebody_else, NULL);
+	actor_await(&actor);
+	options.heir = actor.pid;
+	ck_assert_int_eq(shmd_create(connection, "1", 1, &options, &segment), 0);
+	ck_assert_int_eq(shmd_hand_over(connection, actor.pid), -ENOENT);
+	shmd_detach(segment);
+	await_segments(connection, 0);
+	actor_tell(&actor);
+	actor_finish(&actor);
+	shmd_disconnect(connection);
+}
+END_TEST
+
 START_TEST(limit_on_attachments)
 {
 	limit("[limits]\nattachments = 1\n");
@@ -709,6 +742,7 @@ int main(void)
 	tcase_add_test(tests, limit_on_bytes);
 	tcase_add_test(tests, limit_on_clients);
 	tcase_add_test(tests, an_heir_pays_nothing);
+	tcase_add_test(tests, an_heir_is_of_the_same_user);
 	tcase_add_test(tests, limit_on_attachments);
 	tcase_add_test(tests, no_descriptor_left);
 	tcase_add_test(tests, descriptors_return_to_where_they_began);
