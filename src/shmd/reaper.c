@@ -118,7 +118,7 @@ void reaper_hand_over(struct reaper *reaper)
 	struct segment *segment;
 	pid_t pid;
 
-	while ((segment = registry_take_put_down(reaper->registry, &pid))) {
+	while (reaper && (segment = registry_take_put_down(reaper->registry, &pid))) {
 		struct process *heir = find_heir(reaper, segment, pid);
 		registry_inherit(reaper->registry, segment, heir ? &heir->estate : NULL);
 		process_put(heir);

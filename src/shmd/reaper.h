@@ -24,7 +24,8 @@ void reaper_set_store(struct reaper *reaper, struct store *store);
 /* Waits until everything that was handed to the helper is closed. Returns NULL. */
 struct reaper *reaper_free(struct reaper *reaper);
 
-/* Gives what was put down to whom it is for: its maker, when it has been told, may be killed. */
+/* Gives what was put down to whom it is for: its maker, when it has been told, may be killed. Takes NULL:
+ * nobody was served yet. */
 void reaper_hand_over(struct reaper *reaper);
 
 /* Looks what the registry has for it; to be called after everything that may have changed it. */
