@@ -184,7 +184,7 @@ nothing_is_left() {
 purged() {
   : >/tmp/said
   as_tester touch /dev/shm/sem.shmd-other
-  silently shmdctl create left 4K && echo "# mine" >>$config && "$@" && silently dpkg --purge shmd libshmd-dev libshmd0 &&
+  silently shmdctl create left 4K && echo "# mine" >>$config && "$@" && silently dpkg --purge python3-shmd shmd libshmd-dev libshmd0 &&
     rm -rf /run/systemd/system/$unit.d && nothing_is_left
 }
 
