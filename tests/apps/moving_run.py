@@ -152,9 +152,11 @@ def shareable_list():
 
 def manager():
     with SharedMemoryManager() as smm:
-        name = smm.SharedMemory(10).name
-        lives = is_there(name)
-    return lives and not is_there(name)
+        memory = smm.SharedMemory(10)
+        lives = is_there(memory.name)
+    gone = not is_there(memory.name)
+    memory.close()
+    return lives and gone
 
 
 def main():
