@@ -415,13 +415,15 @@ static int make_late_semaphore(struct registry *registry, struct segment *segmen
 {
 	int r = segment_make_late_semaphore(segment, &registry->instance, why);
 
-	if (r == 0 && segment->name[0] && recovery_add(&registry->recovery, segment) < 0)
+	if (r != 0)
+		return r;
+	/* Who has it by descriptor alone is all that is left. */
+	if (segment->state == SEGMENT_DROPPED)
+		semaphore_unlink(&segment->semaphore, &registry->instance);
+	else if (recovery_add(&registry->recovery, segment) < 0)
 		log_warning("out of memory: who dies with a permit that it took by name is not "
 			    "found out");
-	/* Who has it by descriptor alone is all that is left. */
-	if (r == 0 && segment->state == SEGMENT_DROPPED)
-		semaphore_unlink(&segment->semaphore, &registry->instance);
-	return r;
+	return 0;
 }
 
 int registry_grant_semaphore(struct registry *registry, const struct session *session,

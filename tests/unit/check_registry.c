@@ -1082,6 +1082,23 @@ START_TEST(a_semaphore_can_be_put_off)
 }
 END_TEST
 
+/* Programs may open it by its own name, whether the segment has one or not. */
+START_TEST(what_is_put_off_is_looked_after_without_a_name)
+{
+	struct creation what = creation("", LIFETIME_CLIENTS);
+	char file[64];
+
+	what.late_semaphore = true;
+	struct grant grant = create_as(&alice, &what);
+	close_fd(grant.fd);
+	ck_assert_int_eq(registry_grant_semaphore(registry, &alice, false, &grant, &why), 0);
+	snprintf(file, sizeof(file), "sem.%s", grant.segment->semaphore.name);
+	ck_assert_ptr_eq(recovery_find(&registry->recovery, file), grant.segment);
+	leave(&alice);
+	assert_nothing_left();
+}
+END_TEST
+
 START_TEST(what_is_put_off_needs_no_name_any_more)
 {
 	struct creation what = creation("a", LIFETIME_CLIENTS);
@@ -1505,6 +1522,7 @@ void unit_tests(TCase *tests)
 	tcase_add_test(tests, semaphores_are_for_writers);
 	tcase_add_test(tests, who_may_lock_gets_a_number);
 	tcase_add_test(tests, a_semaphore_can_be_put_off);
+	tcase_add_test(tests, what_is_put_off_is_looked_after_without_a_name);
 	tcase_add_test(tests, what_is_put_off_needs_no_name_any_more);
 	tcase_add_test(tests, who_may_not_is_told_why);
 	tcase_add_test(tests, all_numbers_may_be_given);
