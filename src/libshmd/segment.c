@@ -513,23 +513,39 @@ static void take_lock_of(struct shmd_segment *segment, const struct wire_segment
 	put_off_lock(segment, 0);
 }
 
-static int attach_anew(struct shmd_segment *segment)
+/* What was sealed and not published is still attached for writing: to publish it. */
+static bool is_to_be_read_only(const struct shmd_segment *segment)
 {
-	/* What was sealed and not published is still attached for writing: to publish it. */
-	bool read_only = segment->is_read_only || (segment->is_sealed && segment->name[0]);
+	return segment->is_read_only || (segment->is_sealed && segment->name[0]);
+}
+
+/* Attaches the same segment once more, with its semaphore. */
+static int ask_again(const struct shmd_segment *segment, bool read_only, struct call *call,
+		     struct wire_segment *ret)
+{
 	struct wire_attach attach = {.id = segment->id,
 				     .flags = WIRE_WANT_SEMAPHORE |
 					      (read_only ? WIRE_READ_ONLY : 0) |
 					      (segment->is_posix ? WIRE_POSIX : 0)};
-	struct call call = {.op = WIRE_ATTACH,
-			    .body = &attach,
-			    .body_size = sizeof(attach),
-			    .needs_session = segment->session};
-	struct wire_segment granted;
-	int r = ask(segment->connection, &call, &granted);
 
-	if (is_lost(&call, r))
-		return give_back(segment->connection, call.session, &granted, read_only, r);
+	*call = (struct call){.op = WIRE_ATTACH,
+			      .body = &attach,
+			      .body_size = sizeof(attach),
+			      .needs_session = segment->session};
+	int r = ask(segment->connection, call, ret);
+
+	call->body = NULL;
+	return is_lost(call, r) ? give_back(segment->connection, call->session, ret, read_only, r)
+				: r;
+}
+
+static int attach_anew(struct shmd_segment *segment)
+{
+	bool read_only = is_to_be_read_only(segment);
+	struct wire_segment granted;
+	struct call call;
+	int r = ask_again(segment, read_only, &call, &granted);
+
 	if (r < 0)
 		return r;
 	r = replace(segment, &granted, &call);
@@ -559,18 +575,11 @@ int segment_enter(struct shmd_segment *segment)
 /* With another attachment, which is let go of again: what it has brought stays. With fork_lock() held. */
 static int fetch_lock(struct shmd_segment *segment)
 {
-	bool read_only = segment->is_read_only;
-	struct wire_attach attach = {
-		.id = segment->id, .flags = WIRE_WANT_SEMAPHORE | (read_only ? WIRE_READ_ONLY : 0)};
-	struct call call = {.op = WIRE_ATTACH,
-			    .body = &attach,
-			    .body_size = sizeof(attach),
-			    .needs_session = segment->session};
+	bool read_only = is_to_be_read_only(segment);
 	struct wire_segment granted;
-	int r = ask(segment->connection, &call, &granted);
+	struct call call;
+	int r = ask_again(segment, read_only, &call, &granted);
 
-	if (is_lost(&call, r))
-		return give_back(segment->connection, call.session, &granted, read_only, r);
 	if (r < 0)
 		return r;
 	r = lock_renew(&segment->lock, &granted, call_fd(&call, CALL_SEMAPHORE),

@@ -211,6 +211,20 @@ START_TEST(what_was_put_off_is_the_same_lock)
 }
 END_TEST
 
+/* What was published can be attached for reading alone, also to get its semaphore. */
+START_TEST(what_was_put_off_and_published_is_for_reading)
+{
+	struct shmd_options options = SHMD_OPTIONS_INIT;
+	struct shmd_segment *segment;
+
+	options.flags = SHMD_LATE_LOCK;
+	expect(shmd_create(connection, NULL, 4096, &options, &segment), 0);
+	expect(shmd_publish(segment, "seg", 0), 0);
+	expect(shmd_acquire(segment, 0), -EPERM);
+	shmd_detach(segment);
+}
+END_TEST
+
 START_TEST(a_wait_ends_with_its_time)
 {
 	struct shmd_segment *segment = make(permits_of[_i]);
@@ -1306,6 +1320,7 @@ static void add_taking(Suite *suite)
 
 	tcase_add_loop_test(tests, as_many_as_there_are, 0, 3);
 	tcase_add_loop_test(tests, what_was_put_off_is_the_same_lock, 0, 2);
+	tcase_add_test(tests, what_was_put_off_and_published_is_for_reading);
 	tcase_add_loop_test(tests, a_wait_ends_with_its_time, 0, 2);
 	tcase_add_loop_test(tests, a_handler_ends_a_wait, 0, 2);
 	tcase_add_loop_test(tests, a_handler_that_restarts_does_not, 0, 2);
