@@ -182,21 +182,20 @@ static int open_known(pid_t pid, uint64_t start)
 	return steal_fd(&fd);
 }
 
+/* Whose it is, is asked when it cannot be another one's number any more. */
 int process_get_by_pid(struct process_table *table, pid_t pid, uid_t uid, struct process **ret)
 {
 	struct process *process = process_find(table, pid);
+	_cleanup_close_ int pidfd = process ? -1 : open_known(pid, 0);
 
+	if (!process && pidfd < 0)
+		return pidfd == -ENOSYS ? -EOPNOTSUPP : pidfd;
 	if (!peer_is_users(pid, uid))
 		return -ESRCH;
-
-	if (process) {
-		*ret = process;
-		return 0;
-	}
-	int pidfd = open_known(pid, 0);
-	if (pidfd < 0)
-		return pidfd == -ENOSYS ? -EOPNOTSUPP : pidfd;
-	return make(table, pid, pidfd, ret);
+	if (!process)
+		return make(table, pid, steal_fd(&pidfd), ret);
+	*ret = process;
+	return 0;
 }
 
 /* It says nothing of the process. */
