@@ -202,6 +202,7 @@ int memory_set_access(int fd, gid_t gid, mode_t mode)
 	/* A group that is none of ours is not ours to give: it is then the daemon's. */
 	if (st.st_gid != gid && fchown(fd, (uid_t)-1, gid) < 0 && errno != EPERM)
 		return -errno;
+	/* What was born sealed against execution keeps the rest. */
 	if (fchmod(fd, mode) < 0 && fchmod(fd, mode & ~0111u) < 0)
 		return -errno;
 	return 0;

@@ -340,7 +340,7 @@ bool restore_let_go(struct registry *registry, struct session *session, unsigned
 
 /* --- clients that come back ------------------------------------------------------------------- */
 
-void restore_session(struct registry *registry, struct session *from, struct session *to)
+void restore_session(struct session *from, struct session *to)
 {
 	struct attachment *attachment;
 	struct segment *segment;
@@ -365,5 +365,4 @@ void restore_session(struct registry *registry, struct session *from, struct ses
 	row_clear(&to->row);
 	to->row = from->row;
 	from->row = (struct row){0};
-	(void)registry;
 }

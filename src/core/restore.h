@@ -40,7 +40,7 @@ bool restore_let_go(struct registry *registry, struct session *session, unsigned
 
 /* All that a session had is another's now, which has nothing yet, under the former one's number; that one is
  * left without anything. */
-void restore_session(struct registry *registry, struct session *from, struct session *to);
+void restore_session(struct session *from, struct session *to);
 
 /* The segment is kept for that process (heir.h). */
 void restore_heir(struct registry *registry, uint64_t id, struct estate *heir, pid_t next);

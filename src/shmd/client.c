@@ -615,7 +615,7 @@ void client_take_over(struct client *client, struct client *absent)
 	HASH_DELETE(hh, server->clients, client);
 	HASH_DELETE(hh, server->clients, absent);
 	absent->hh.tbl = client->hh.tbl = NULL;
-	restore_session(server->registry, &absent->session, &client->session);
+	restore_session(&absent->session, &client->session);
 	client->connected_at = absent->connected_at;
 	client->is_guest = false;
 	/* Listings go from one number to the next. */

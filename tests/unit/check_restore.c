@@ -789,7 +789,7 @@ START_TEST(a_session_has_what_another_had)
 	credentials_init(&who, ALICE, ALICE, NULL, 0);
 	session_init(&again, 99, 0, &who);
 	record_client(&registry->record, &again, 0);
-	restore_session(registry, &people[0], &again);
+	restore_session(&people[0], &again);
 	ck_assert_uint_eq(again.id, 1);
 	ck_assert_uint_eq(again.token, 4711);
 	ck_assert_ptr_eq(named("owned")->owner, &again);
@@ -801,7 +801,7 @@ START_TEST(a_session_has_what_another_had)
 	session_fini(&people[0]);
 	/* And gives it on. */
 	enter(0);
-	restore_session(registry, &again, &people[0]);
+	restore_session(&again, &people[0]);
 	session_fini(&again);
 	struct books after = books_now();
 	ck_assert_str_eq(after.text, before.text);
